@@ -1,0 +1,288 @@
+"""MTSLVR: sound in, embeddings out."""
+
+from __future__ import annotations
+
+import itertools
+import os
+import tempfile
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any, TypeVar, cast
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from tqdm import tqdm
+
+from mtslvr import audio as sound
+from mtslvr import folder, frontend, hub
+from mtslvr.adapters import AdapterResNet18
+from mtslvr.card import model_card
+from mtslvr.config import EncoderConfig
+from mtslvr.resnet import ResNet18
+
+DEFAULT_MODEL = Path(__file__).parent / "assets" / "default"
+T = TypeVar("T")
+
+
+class MTSLVR(nn.Module):
+    """An MT-SLVR encoder (arXiv 2305.17191): clips to embeddings that are invariant to audio augmentations, vary with them, or both.
+
+    Build one with `from_pretrained`. It is an nn.Module: called on waveforms, it gives a differentiable tensor.
+    """
+
+    def __init__(self, config: EncoderConfig, network: AdapterResNet18 | None = None) -> None:
+        """A model with the given network, or with fresh random weights; in eval mode."""
+        super().__init__()
+        self.config = config
+        self.frontend = frontend.Frontend(config.mean, config.std)
+        self.network = network or AdapterResNet18(config.adapter, config.n_heads, config.head_dim)
+        self._folded: tuple[Any, ResNet18] | None = None
+        self.eval()
+
+    @classmethod
+    def from_pretrained(
+        cls,
+        pretrained_model_name_or_path: str | os.PathLike[str] | None = None,
+        *,
+        revision: str | None = None,
+        token: str | bool | None = None,
+        cache_dir: str | os.PathLike[str] | None = None,
+        force_download: bool = False,
+        local_files_only: bool = False,
+        device: str | torch.device = "cpu",
+    ) -> MTSLVR:
+        """Load a model: the default weights inside the package, a folder, or a repository on the Hugging Face Hub.
+
+        Args:
+            pretrained_model_name_or_path: nothing for the default weights (no network, no cache); the name of an existing folder;
+                or a Hub id "owner/name". See `hub.resolve` for the other arguments.
+            device: where the model runs, such as "cpu" or "cuda".
+
+        Raises:
+            ValueError: no such folder or repository; access refused; files damaged or of another kind of model.
+            OSError: the Hub cannot be reached, and the cache does not hold the model.
+        """
+        if pretrained_model_name_or_path is None:
+            path = DEFAULT_MODEL
+        else:
+            path = hub.resolve(
+                pretrained_model_name_or_path,
+                revision=revision,
+                token=token,
+                cache_dir=cache_dir,
+                force_download=force_download,
+                local_files_only=local_files_only,
+            )
+        content, tensors = folder.read(path)
+        config = EncoderConfig.from_json(content, str(path / folder.CONFIG_FILE))
+        with torch.device("meta"):
+            network = AdapterResNet18(config.adapter, config.n_heads, config.head_dim)
+        folder.check_tensors(tensors, _saved(network), source=str(path / folder.WEIGHTS_FILE))
+        network.load_state_dict({name: tensor.float() for name, tensor in tensors.items()}, strict=False, assign=True)
+        for module in network.modules():
+            if isinstance(module, nn.BatchNorm2d):
+                module.num_batches_tracked = torch.tensor(0)  # not saved: the running statistics use a fixed momentum
+        return cls(config, network.requires_grad_(True)).to(device)
+
+    @property
+    def device(self) -> torch.device:
+        return self.frontend.filterbank.device
+
+    @property
+    def spaces(self) -> dict[str, int]:
+        """The embedding spaces, and the number of features D of each: {"combined": 1000, "invariant": 500, "variant": 500}."""
+        return self.config.spaces
+
+    @property
+    def fingerprint(self) -> str:
+        """16 hex digits that identify weights and preprocessing: the same fingerprint, the same embeddings."""
+        content = self.config.to_json()
+        return folder.fingerprint({part: content[part] for part in ("network", "preprocessing")}, _saved(self.network))
+
+    def embed(
+        self,
+        audio: Any,
+        *,
+        space: str = "combined",
+        sample_rate: float | None = None,
+        batch_size: int = 16,
+        progress: bool | None = None,
+    ) -> np.ndarray:
+        """Embed one clip or several. A clip's vector does not depend on what else is embedded with it.
+
+        A clip longer than 5 s is cut into consecutive windows of 5 s, whose vectors are averaged, each weighed by the seconds of sound in it;
+        what is shorter than a window is repeated to fill it (paper, section 4.2).
+
+        Args:
+            audio: a clip: a path; the bytes of a sound file, or a binary file; an array or tensor [samples]; `(array, rate)`;
+                `{"array", "sampling_rate"}`; an object with get_all_samples(). Or several: an iterable of these, or an array
+                [clips, samples]. See `audio.blocks` for details.
+            space: "combined" (invariant, then variant), "invariant" or "variant".
+            sample_rate: Hz, of arrays that come without one; 16 kHz is taken, with a warning, if not given.
+            batch_size: windows computed at a time; more need more memory.
+            progress: show a progress bar; by default on a terminal, for what takes more than two seconds.
+
+        Returns:
+            float32 [D] for one clip, [n, D] for several.
+
+        Raises:
+            TypeError, ValueError: not a sound, or not a usable one; an unknown space. The message says which clip.
+        """
+        self._heads(space)
+        one, clips = sound.clips(audio, sample_rate)
+        total = None if one or not hasattr(audio, "__len__") else len(audio)
+        quiet = None if progress is None else not progress
+        sums: list[np.ndarray] = []
+        seconds: list[float] = []
+
+        def windows() -> Iterator[tuple[tuple[int, float], np.ndarray]]:
+            with tqdm(
+                clips,
+                "embedding",
+                total,
+                unit="clip",
+                delay=2 if progress is None else 0,
+                disable=True if one else quiet,
+            ) as bar:
+                for i, (name, clip) in enumerate(bar):
+                    for wave, start, end in sound.windows(clip, name=name):
+                        yield (i, end - start), wave
+
+        for (i, length), vector in self._vectors(windows(), space, batch_size):
+            if i == len(sums):
+                sums.append(np.zeros(self.spaces[space]))  # float64, so that the order of rounding does not show
+                seconds.append(0.0)
+            sums[i] += length * vector
+            seconds[i] += length
+        vectors = (np.stack(sums) / np.array(seconds)[:, None]).astype(np.float32)
+        return cast(np.ndarray, vectors[0]) if one else vectors
+
+    def embed_windows(
+        self,
+        clip: Any,
+        *,
+        hop: float = 5.0,
+        space: str = "combined",
+        sample_rate: float | None = None,
+        batch_size: int = 16,
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Embed a recording of any length window by window, in memory that does not grow with it (but for the result).
+
+        Args:
+            clip: one clip; see `embed`.
+            hop: seconds from the start of a window (5 s) to that of the next.
+
+        Returns:
+            Vectors, float32 [n, D], and the start and end of the sound in each window, float64 [n, 2] in seconds. The last window
+            reaches the end of the recording, and may hold less than 5 s.
+
+        Raises:
+            TypeError, ValueError: as `embed`; several clips were given; hop is not a positive number.
+        """
+        self._heads(space)
+        one, clips = sound.clips(clip, sample_rate)
+        if not one:
+            raise TypeError(
+                f"embed_windows takes one clip, and got a {type(clip).__name__} of several: call it for each of them"
+            )
+        name, clip = next(clips)
+        windows = (((start, end), wave) for wave, start, end in sound.windows(clip, hop=hop, name=name))
+        bar = tqdm(self._vectors(windows, space, batch_size), "embedding", unit="window", delay=2, disable=None)
+        times, vectors = zip(*bar, strict=True)
+        return np.stack(vectors), np.array(times, dtype=np.float64)
+
+    def forward(self, waves: Tensor, space: str = "combined") -> Tensor:
+        """Waveforms [B, samples], float32 in -1..1, 16 kHz, more than 512 samples, taken whole -> features [B, D], differentiable.
+
+        In training mode, and wherever gradients are recorded, this runs the adapter network, so that its parameters can learn; else
+        its folded form, which gives the same to rounding.
+
+        Raises:
+            TypeError, ValueError: another kind of tensor; an unknown space.
+        """
+        heads = self._heads(space)
+        if not isinstance(waves, Tensor) or not waves.is_floating_point():
+            found = f"a {waves.dtype} tensor" if isinstance(waves, Tensor) else type(waves).__name__
+            raise TypeError(
+                f"waves is {found}; expected a float32 tensor [B, samples] at 16 kHz. `embed` takes other kinds of sound"
+            )
+        if waves.ndim != 2 or waves.shape[0] == 0 or waves.shape[1] <= frontend.N_FFT // 2:
+            raise ValueError(
+                f"waves has shape {list(waves.shape)}; expected [B, samples], with B > 0 and more than {frontend.N_FFT // 2} samples"
+            )
+        images = self.frontend(waves.float())
+        network = self.network if self.training or torch.is_grad_enabled() else self._fold()
+        return cast(Tensor, network(images.contiguous(memory_format=torch.channels_last), heads))
+
+    def save_pretrained(self, save_directory: str | os.PathLike[str], *, half: bool = False) -> None:
+        """Write config.json, model.safetensors and README.md (a model card) into a folder.
+
+        Args:
+            half: store kernels as float16 (half the size; an embedding changes in its fourth digit); batch norm stays float32.
+
+        Raises:
+            ValueError: the name is taken by a file.
+        """
+        tensors = _saved(self.network)
+        if half:
+            tensors = {name: tensor.half() if tensor.ndim > 1 else tensor for name, tensor in tensors.items()}
+        folder.write(
+            save_directory,
+            self.config.to_json(),
+            tensors,
+            model_card(self.config.to_json(), self.spaces, self.fingerprint),
+        )
+
+    def push_to_hub(
+        self,
+        repo_id: str,
+        *,
+        token: str | bool | None = None,
+        private: bool | None = None,
+        revision: str | None = None,
+        commit_message: str = "Upload model",
+        half: bool = False,
+    ) -> str:
+        """Upload the model to the Hugging Face Hub; returns the commit. See `hub.push` and `save_pretrained`."""
+        with tempfile.TemporaryDirectory() as temporary:
+            self.save_pretrained(temporary, half=half)
+            return hub.push(
+                repo_id, temporary, token=token, private=private, revision=revision, commit_message=commit_message
+            )
+
+    def _vectors(
+        self, windows: Iterable[tuple[T, np.ndarray]], space: str, batch_size: int
+    ) -> Iterator[tuple[T, np.ndarray]]:
+        """Features of each window, with whatever came along with it, in order; only a batch is held at a time."""
+        if isinstance(batch_size, bool) or not isinstance(batch_size, int) or batch_size < 1:
+            raise ValueError(f"batch_size is {batch_size!r}; expected a whole number above 0")
+        if self.training:
+            raise ValueError(
+                "the model is in training mode, where a clip's vector depends on its batch; call model.eval() first"
+            )
+        windows = iter(windows)
+        while batch := list(itertools.islice(windows, batch_size)):
+            waves = torch.from_numpy(np.stack([wave for _, wave in batch])).to(self.device)
+            with torch.no_grad():
+                features = self(waves, space).float().cpu().numpy()
+            yield from zip((tag for tag, _ in batch), features, strict=True)
+
+    def _heads(self, space: str) -> tuple[int, ...]:
+        if space not in self.spaces:
+            raise ValueError(f"space is {space!r}; this model has {', '.join(map(repr, self.spaces))}")
+        return {"combined": tuple(range(self.config.n_heads)), "invariant": (0,), "variant": (1,)}[space]
+
+    def _fold(self) -> ResNet18:
+        """The network folded into plain convolutions; folded again when its weights have changed or moved."""
+        state = tuple(
+            (tensor.data_ptr(), tensor._version) for tensor in self.network.state_dict(keep_vars=True).values()
+        )
+        if self._folded is None or self._folded[0] != state:
+            self._folded = state, self.network.fold().to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        return self._folded[1]
+
+
+def _saved(network: nn.Module) -> dict[str, Tensor]:
+    """The tensors that make the network."""
+    return {name: tensor for name, tensor in network.state_dict().items() if not name.endswith("num_batches_tracked")}

@@ -1,0 +1,87 @@
+"""ResNet-18 in deploy form: plain convolutions with bias, no adapters, no task index.
+
+Every MT-SLVR network folds into this shape: a trunk that all heads share, then one branch per head (paper, section 3.2).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+WIDTHS = (64, 128, 256, 512)  # channels of the four stages
+BLOCKS_PER_STAGE = 2
+
+
+class PooledShortcut(nn.Module):
+    """The adapter network's shortcut, without weights: average-pooled to the output's size, new channels zero.
+
+    [B, C_in, F, T] -> [B, C_out, ceil(F / 2), ceil(T / 2)].
+    """
+
+    def __init__(self, c_in: int, c_out: int) -> None:
+        super().__init__()
+        self.n_new = c_out - c_in
+
+    def forward(self, x: Tensor) -> Tensor:
+        size = ((x.shape[-2] + 1) // 2, (x.shape[-1] + 1) // 2)
+        return F.pad(F.adaptive_avg_pool2d(x, size), (0, 0, 0, 0, 0, self.n_new))
+
+
+class Block(nn.Module):
+    """Basic block: relu(conv2(relu(conv1(x))) + shortcut(x)), [B, C_in, F, T] -> [B, C_out, F / stride, T / stride]."""
+
+    def __init__(self, c_in: int, c_out: int, *, projection: bool) -> None:
+        super().__init__()
+        stride = 1 if c_in == c_out else 2
+        self.conv1 = nn.Conv2d(c_in, c_out, 3, stride, 1)
+        self.conv2 = nn.Conv2d(c_out, c_out, 3, 1, 1)
+        self.shortcut: nn.Module = nn.Identity()
+        if stride == 2:
+            self.shortcut = nn.Conv2d(c_in, c_out, 1, 2) if projection else PooledShortcut(c_in, c_out)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return F.relu(self.conv2(F.relu(self.conv1(x))) + self.shortcut(x))
+
+
+def stage(index: int, *, projection: bool) -> nn.Sequential:
+    """Stage `index` (0 to 3) of the network."""
+    c_in = WIDTHS[max(index - 1, 0)]
+    first = Block(c_in, WIDTHS[index], projection=projection)
+    return nn.Sequential(
+        first, *(Block(WIDTHS[index], WIDTHS[index], projection=False) for _ in range(1, BLOCKS_PER_STAGE))
+    )
+
+
+class ResNet18(nn.Module):
+    """Image [B, 3, 128, T] -> features of the asked heads, side by side.
+
+    Args:
+        n_heads: number of heads.
+        head_dim: features per head.
+        n_shared: stages (1 to 4) that all heads share.
+        projection: learned 1x1 shortcuts (plain ResNet-18) in place of pooled ones (adapter ResNet-18); no end batch norm then.
+    """
+
+    def __init__(self, n_heads: int, head_dim: int, *, n_shared: int, projection: bool) -> None:
+        super().__init__()
+        stem = nn.Sequential(nn.Conv2d(3, WIDTHS[0], 7, 2, 3), nn.ReLU(), nn.MaxPool2d(3, 2, 1))
+        self.trunk = nn.Sequential(stem, *(stage(i, projection=projection) for i in range(n_shared)))
+        self.branches = nn.ModuleList()
+        for _ in range(n_heads):
+            stages = [stage(i, projection=projection) for i in range(n_shared, len(WIDTHS))]
+            # The end batch norm follows a ReLU, so it cannot be folded into a convolution.
+            end = [] if projection else [nn.BatchNorm2d(WIDTHS[-1]), nn.ReLU()]
+            pool = [nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(WIDTHS[-1], head_dim)]
+            self.branches.append(nn.Sequential(*stages, *end, *pool))
+
+    def forward(self, images: Tensor, heads: Sequence[int] | None = None) -> Tensor:
+        """Features of `heads` (all by default) in that order: [B, 3, 128, T] -> [B, len(heads) * head_dim].
+
+        The trunk is computed once, and a head that is not asked for is not computed.
+        """
+        shared = self.trunk(images)
+        chosen = range(len(self.branches)) if heads is None else heads
+        return torch.cat([self.branches[head](shared) for head in chosen], 1)

@@ -1,0 +1,62 @@
+"""Write embeddings as a table: .npz, .parquet or .csv."""
+
+from __future__ import annotations
+
+import csv
+import importlib.util
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+
+TABLE_SUFFIXES = (".npz", ".parquet", ".csv")
+
+
+def check_table(path: Path) -> None:
+    """Find out, before the work, whether the table can be written after it.
+
+    Raises:
+        ValueError: an unknown suffix, no such folder, or .parquet without pyarrow.
+    """
+    if path.suffix not in TABLE_SUFFIXES:
+        raise ValueError(f"{path}: expected a name that ends in {', '.join(TABLE_SUFFIXES)}")
+    if path.is_dir() or not path.absolute().parent.is_dir():
+        raise ValueError(f"{path} cannot be written: its folder does not exist, or it is a folder itself")
+    if path.suffix == ".parquet" and importlib.util.find_spec("pyarrow") is None:
+        raise ValueError('.parquet needs pyarrow: pip install "mtslvr[parquet]", or write .npz or .csv')
+
+
+def write_table(path: Path, names: Sequence[str], vectors: Sequence[np.ndarray], notes: Mapping[str, str]) -> None:
+    """Write names and vectors, whole or not at all.
+
+    Args:
+        path: .npz holds `paths` [n], `embeddings` float32 [n, D] and the notes; .parquet the columns path and embedding (a list), with
+            the notes as metadata; .csv the columns path, 0, 1, ... D - 1, and no notes.
+        vectors: n of them, float32 [D].
+        notes: what the vectors are, such as the space and the model's fingerprint.
+    """
+    embeddings = np.stack(vectors).astype(np.float32)
+    temporary = path.with_name(f".{path.name}.tmp{path.suffix}")
+    try:
+        if path.suffix == ".npz":
+            arrays = {name: np.array(note) for name, note in notes.items()}
+            np.savez(temporary, allow_pickle=False, paths=np.array(names), embeddings=embeddings, **arrays)
+        elif path.suffix == ".csv":
+            with open(temporary, "w", newline="", encoding="utf-8") as file:
+                writer = csv.writer(file)
+                writer.writerow(["path", *range(embeddings.shape[1])])
+                for name, vector in zip(names, embeddings, strict=True):
+                    writer.writerow([name, *map(str, vector)])  # the shortest text that reads back as the same float32
+        else:
+            import pyarrow
+            import pyarrow.parquet
+
+            columns = {
+                "path": list(names),
+                "embedding": pyarrow.array(list(embeddings), pyarrow.list_(pyarrow.float32())),
+            }
+            pyarrow.parquet.write_table(pyarrow.table(columns, metadata=dict(notes)), temporary)
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
