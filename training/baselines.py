@@ -1,0 +1,80 @@
+"""Encoders to compare with: each has what cache.Encoder asks for."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from mtslvr import audio, frontend
+from mtslvr.config import EncoderConfig
+from mtslvr.model import MTSLVR
+
+FLOOR = 1e-10  # added to mel powers, -100 dB: digital silence is then not far from quiet
+AUDIOSET_MEAN, AUDIOSET_STD = -0.00029522, 0.11652075  # of balanced AudioSet's waveforms, which the paper pretrains on
+
+
+class LogMel:
+    """Log-mel statistics: mean and deviation over time of 128 log-mel bands (dB), and of their differences from frame to frame.
+
+    512 numbers a clip, nothing learned. They are of different scales: `evaluate` standardises them over the data set,
+    its unlabelled query clips included (as was done for the published figures), which needs to be said beside a result.
+    """
+
+    name, fingerprint, standardised = "logmel", "logmel-1", True
+    spaces = {"combined": 4 * frontend.N_MELS}
+
+    def embed(self, paths: Sequence[Path]) -> np.ndarray:
+        """float32 [n, 512]; a clip is taken whole, but padded with zeros to two frames, 1024 samples, if it is shorter."""
+        return np.stack([self._statistics(audio.read(path)) for path in paths])
+
+    @staticmethod
+    def _statistics(wave: np.ndarray) -> np.ndarray:
+        samples = torch.from_numpy(np.pad(wave, (0, max(0, frontend.N_FFT - len(wave)))))
+        window = torch.hann_window(frontend.N_FFT)
+        spectrum = torch.stft(samples, frontend.N_FFT, frontend.HOP, window=window, return_complex=True)
+        power = frontend.mel_filterbank().T @ spectrum.abs().square()
+        mel = 10 * torch.log10(power + FLOOR)  # [128, T]
+        parts = [series.double() for series in (mel, mel.diff(dim=1))]
+        return torch.cat([part for series in parts for part in (series.mean(1), series.std(1, correction=0))]).float().numpy()
+
+
+class Network:
+    """An MT-SLVR model.
+
+    Departs from the paper for clips over 5 s: the paper takes a random piece as support and lets all pieces of a query
+    vote; here the pieces' vectors are averaged, as users get them from `embed`.
+    """
+
+    standardised = False
+
+    def __init__(self, model: MTSLVR, name: str) -> None:
+        self.name, self.fingerprint, self.spaces = name, model.fingerprint, model.spaces
+        self._model = model
+
+    @classmethod
+    def pretrained(cls, name: str | os.PathLike[str], *, device: str = "cpu") -> Network:
+        """The model of a folder or of the Hub; "default" is the one in the package."""
+        chosen = None if str(name) == "default" else name
+        return cls(MTSLVR.from_pretrained(chosen, device=device), "mtslvr" if chosen is None else _short(name))
+
+    @classmethod
+    def untrained(cls, seed: int = 0, *, device: str = "cpu") -> Network:
+        """The network of the default model as it is before training."""
+        config = EncoderConfig(mean=AUDIOSET_MEAN, std=AUDIOSET_STD)
+        with torch.random.fork_rng(devices=[]):  # layers draw their first weights from the global generator only
+            torch.manual_seed(seed)
+            model = MTSLVR(config)
+        return cls(model.to(device), "untrained")
+
+    def embed(self, paths: Sequence[Path]) -> np.ndarray:
+        return self._model.embed(list(paths), progress=False)
+
+
+def _short(name: str | os.PathLike[str]) -> str:
+    """A model's name in tables: runs keep theirs in <run>/model, so that the last part alone would not tell them apart."""
+    path = Path(name)
+    return path.parent.name if path.name == "model" and path.parent.name else path.name

@@ -1,0 +1,166 @@
+"""How fast training is on this machine.
+
+    python -m training.benchmark [--device cuda] [--batch 100] [--seconds 5] [--repeats 5] [--json FILE]
+
+Augmentation: views per second of training/augment.py, and of the same chain written plainly, one sample at a time in
+NumPy, SciPy and torch, as a data set's __getitem__ would have it. The two take turns, so that both meet the same
+machine; rates are medians. The plain one runs in this one process: a loader's workers multiply it by up to their number.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import math
+import time
+from collections.abc import Callable
+from fractions import Fraction
+from pathlib import Path
+from statistics import median
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from scipy.signal import resample_poly
+
+from training.augment import AUGMENTATIONS, augment, sample_chain, sample_parameters
+
+SAMPLE_RATE = 16_000  # hz
+Wave = NDArray[np.float32]
+
+
+def vocode(wave: Wave, rate: float, n_fft: int) -> Wave:
+    """[samples] -> [samples / rate]: the usual phase vocoder, a quarter window per hop."""
+    hop, window = n_fft // 4, torch.hann_window(n_fft)
+    spectrum = torch.stft(torch.from_numpy(wave), n_fft, hop, window=window, return_complex=True)
+    expected = torch.linspace(0, math.pi * hop, len(spectrum))[:, None]
+    position = torch.arange(0, spectrum.shape[1], rate)
+    fraction, first = position % 1, position.long()
+    spectrum = torch.nn.functional.pad(spectrum, (0, 2))
+    before, after = spectrum[:, first], spectrum[:, first + 1]
+    magnitude = fraction * after.abs() + (1 - fraction) * before.abs()
+    surplus = after.angle() - before.angle() - expected
+    advance = surplus - 2 * math.pi * torch.round(surplus / (2 * math.pi)) + expected
+    phase = torch.cat([spectrum[:, :1].angle(), advance[:, :-1]], dim=1).cumsum(1)
+    stretched = torch.polar(magnitude, phase)
+    return torch.istft(stretched, n_fft, hop, window=window, length=round(len(wave) / rate)).numpy()
+
+
+def plain_pitch_shift(wave: Wave, rng: np.random.Generator) -> Wave:
+    factor = Fraction(2 ** (rng.uniform(-15, 15) / 12)).limit_denominator(32)
+    shifted = resample_poly(vocode(wave, float(1 / factor), 512), factor.denominator, factor.numerator)
+    return np.pad(shifted, (0, max(0, len(wave) - len(shifted))))[: len(wave)]
+
+
+def plain_fade(wave: Wave, rng: np.random.Generator) -> Wave:
+    shape = rng.integers(3)
+
+    def gain() -> Wave:
+        ramp = np.linspace(0, 1, int(rng.uniform(0, 0.5) * len(wave)), dtype=np.float32)
+        faded = [ramp, np.log10(0.1 + ramp) + 1, np.exp2(ramp - 1) * ramp][shape]
+        return np.concatenate([faded, np.ones(len(wave) - len(ramp), np.float32)]).clip(0, 1)
+
+    return wave * gain() * gain()[::-1]
+
+
+def plain_noise(wave: Wave, rng: np.random.Generator, low: float, high: float) -> Wave:
+    spectrum = np.fft.rfft(rng.standard_normal(len(wave)))
+    spectrum /= np.linspace(1, (SAMPLE_RATE / 2) ** 0.5, len(spectrum)) ** rng.uniform(low, high)
+    noise = np.fft.irfft(spectrum, len(wave))
+    rms = np.sqrt(np.mean(wave**2)) / 10 ** (rng.uniform(3, 30) / 20)
+    return (wave + rms * noise / np.sqrt(np.mean(noise**2))).astype(np.float32)
+
+
+def plain_time_stretch(wave: Wave, rng: np.random.Generator) -> Wave:
+    return np.resize(vocode(wave, rng.uniform(0.5, 1.5), 2048), len(wave))
+
+
+def plain_time_mask(wave: Wave, rng: np.random.Generator) -> Wave:
+    n = int(rng.uniform(0, 0.125) * len(wave))
+    start = rng.integers(len(wave) - n + 1)
+    wave = wave.copy()
+    wave[start : start + n] = 0
+    return wave
+
+
+def plain_time_shift(wave: Wave, rng: np.random.Generator) -> Wave:
+    return np.roll(wave, int(rng.uniform(-0.5, 0.5) * len(wave)))
+
+
+PLAIN: dict[str, Callable[[Wave, np.random.Generator], Wave]] = {
+    "pitch_shift": plain_pitch_shift,
+    "fade": plain_fade,
+    "white_noise": lambda wave, rng: plain_noise(wave, rng, -1, 0),
+    "mixed_noise": lambda wave, rng: plain_noise(wave, rng, -2, 2),
+    "time_stretch": plain_time_stretch,
+    "time_mask": plain_time_mask,
+    "time_shift": plain_time_shift,
+}
+
+
+def plain_views(wave: Wave, rng: np.random.Generator) -> tuple[Wave, Wave]:
+    """Two views of one sample: the same chain, other parameters."""
+    chain = rng.permutation(AUGMENTATIONS)[: rng.integers(1, 8)]
+    first, second = wave, wave
+    for name in chain:
+        first, second = PLAIN[name](first, rng), PLAIN[name](second, rng)
+    return first, second
+
+
+def seconds_of(run: Callable[[], object], device: torch.device) -> float:
+    """Wall time of one call, with what it left running on the device."""
+    start = time.perf_counter()
+    run()
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+    return time.perf_counter() - start
+
+
+def augmentation_rates(batch: int, seconds: float, device: torch.device, n_repeats: int) -> dict[str, float]:
+    """Views per second of both implementations, two views of each of `batch` clips, and their ratio."""
+    length = round(seconds * SAMPLE_RATE)
+    on_host, on_device = torch.Generator().manual_seed(0), torch.Generator(device).manual_seed(0)
+    rng = np.random.default_rng(0)
+    waves = 0.1 * torch.randn(batch, length, generator=on_device, device=device)
+    plain_waves = waves[: min(batch, 16)].cpu().numpy()  # enough of them to time, and to meet every chain length
+
+    def batched() -> None:
+        chain = sample_chain(batch, on_host).repeat(2)
+        augment(waves.repeat(2, 1), chain, sample_parameters(chain, length, on_host), on_device)
+
+    def plain() -> None:
+        for wave in plain_waves:
+            plain_views(wave, rng)
+
+    times = [(seconds_of(batched, device), seconds_of(plain, device)) for _ in range(n_repeats + 1)][1:]
+    batched_rate = 2 * batch / median(t for t, _ in times)
+    plain_rate = 2 * len(plain_waves) / median(t for _, t in times)
+    return {
+        "batched_views_per_second": batched_rate,
+        "plain_views_per_second": plain_rate,
+        "ratio": median(2 * batch / t / (2 * len(plain_waves) / u) for t, u in times),
+    }
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
+    parser.add_argument("--device", type=torch.device, default="cuda" if torch.cuda.is_available() else "cpu")
+    parser.add_argument("--batch", type=int, default=100, help="clips; two views of each")
+    parser.add_argument("--seconds", type=float, default=5.0, help="of each clip")
+    parser.add_argument("--repeats", type=int, default=5)
+    parser.add_argument("--json", type=Path, help="write the numbers here as well")
+    arguments = parser.parse_args()
+    setting = {"device": str(arguments.device), "batch": arguments.batch, "seconds": arguments.seconds}
+    rates = augmentation_rates(arguments.batch, arguments.seconds, arguments.device, arguments.repeats)
+    print(f"augmentation, {arguments.batch} clips of {arguments.seconds:g} s on {arguments.device}")
+    print(f"  batched     {rates['batched_views_per_second']:10.1f} views/s")
+    print(f"  per sample  {rates['plain_views_per_second']:10.1f} views/s on the CPU")
+    print(f"  ratio       {rates['ratio']:10.1f}")
+    if arguments.json:
+        arguments.json.write_text(
+            json.dumps({**setting, "torch_threads": torch.get_num_threads(), "augmentation": rates})
+        )
+
+
+if __name__ == "__main__":
+    main()
