@@ -60,14 +60,11 @@ def draw(
 ) -> None:
     """A map of all recordings, and which kind was taken for which, as a PNG."""
     from matplotlib.figure import Figure  # not pyplot: a library changes no global state
-    from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
+    from sklearn.decomposition import PCA
 
     classes = list(classifier.classes_)
-    place = (
-        LinearDiscriminantAnalysis(solver="eigen", shrinkage="auto", n_components=2)
-        .fit(embeddings, kinds)
-        .transform(embeddings)
-    )
+    # Principal components know no labels: what lies together here lies together in the embedding.
+    place = PCA(2).fit_transform(embeddings / np.linalg.norm(embeddings, axis=1, keepdims=True))
     figure = Figure(figsize=(11, 5), layout="constrained")
     chart, matrix = figure.subplots(1, 2, width_ratios=[3, 2])
 

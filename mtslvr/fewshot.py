@@ -6,21 +6,21 @@ is a row of the paper's table 6.
 
 from __future__ import annotations
 
-import warnings
-from typing import Any
+import os
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from sklearn.base import BaseEstimator, ClassifierMixin
-from sklearn.exceptions import ConvergenceWarning
-from sklearn.linear_model import LogisticRegression, SGDClassifier
-from sklearn.utils import assert_all_finite
-from sklearn.utils.multiclass import check_classification_targets
-from sklearn.utils.validation import check_consistent_length, check_is_fitted, column_or_1d, validate_data
+from sklearn.utils.validation import check_consistent_length, check_is_fitted, validate_data
+
+from mtslvr import labels, linear, novelty
+from mtslvr.linear import METHODS, Floats
+
+if TYPE_CHECKING:
+    from mtslvr.report import Report
 
 SPACES = ("combined", "invariant", "variant")
-METHODS = ("logistic", "centroid", "paper")
-MAX_ITER = 100  # steps of L-BFGS; few-shot problems take 10 to 30
 
 
 class FewShotClassifier(ClassifierMixin, BaseEstimator):
@@ -32,33 +32,40 @@ class FewShotClassifier(ClassifierMixin, BaseEstimator):
 
     Args:
         space: columns used; "combined" takes both heads, "invariant" or "variant" one of them.
-        method: "logistic", multinomial logistic regression with an L2 penalty; "centroid", the nearest class mean; "paper",
-            as the authors ran it: one-vs-rest logistic regression on raw features by SGD, unregularised, adaptive rate
-            from 0.1, at most 20 passes.
+        method: "ridge", least squares to the classes' indicators with an L2 penalty, solved in closed form; "logistic",
+            multinomial logistic regression with the same; "centroid", the nearest class mean; "paper", as the authors ran
+            it: one-vs-rest logistic regression on raw features by SGD, unregularised, adaptive rate from 0.1, at most 20
+            passes.
         n_invariant: columns of the invariant head, which come first; None means half of them. 0, or an odd number of
             columns and None, means an embedding of one head, which knows "combined" only.
-        C: inverse strength of the penalty of "logistic"; > 0.
-        random_state: order of the samples in "paper"; the other methods are deterministic.
+        C: inverse strength of the penalty of "ridge" and "logistic"; > 0.
+        encoder: fingerprint of the model that made the embeddings, to be kept with the classifier.
+        random_state: order of the examples in "paper"; the other methods are deterministic.
 
     Attributes:
         classes_: labels, sorted, of the type that came in, [n_classes].
         coef_, intercept_: float64 [n_classes, n_columns], [n_classes].
         head_weights_: share of sum |coef_| on each head, {"invariant": .41, "variant": .59}; {"combined": 1.0} for one head.
+        temperature_: divisor of the scores in `predict_proba`, fitted to leave-one-out scores ("ridge" and "centroid").
+        support_, targets_: the support set: features, float64 [n, n_columns], and class numbers [n].
+        unit_, threshold_: of `novelty`: a distance between features; what reject="auto" rejects above, in that unit.
         n_features_in_: D, the width of the embeddings.
     """
 
     def __init__(
         self,
         space: str = "combined",
-        method: str = "logistic",
+        method: str = "ridge",
         n_invariant: int | None = None,
         C: float = 10.0,
+        encoder: str | None = None,
         random_state: int | np.random.RandomState | None = 0,
     ) -> None:
         self.space = space
         self.method = method
         self.n_invariant = n_invariant
         self.C = C
+        self.encoder = encoder
         self.random_state = random_state
 
     def fit(self, X: ArrayLike, y: ArrayLike) -> FewShotClassifier:
@@ -72,67 +79,143 @@ class FewShotClassifier(ClassifierMixin, BaseEstimator):
             ValueError: NaN, another number of labels than embeddings, fewer than two classes, an unknown space or method.
             TypeError: labels of several types.
         """
-        embeddings = validate_data(self, X, dtype=[np.float64, np.float32], ensure_min_samples=1)
-        labels = _check_labels(y)
-        check_consistent_length(embeddings, labels)
+        embeddings = validate_data(self, X, dtype=[np.float64, np.float32])
+        checked = labels.check(y)
+        check_consistent_length(embeddings, checked)
         heads = self._heads()
-        self.classes_, targets = np.unique(labels, return_inverse=True)
+        self.classes_, targets = np.unique(checked, return_inverse=True)
         if len(self.classes_) < 2:
             raise ValueError(
                 f"y holds one class only ({self.classes_[0]!r}): give examples of at least two classes to tell apart"
             )
 
         chosen = [embeddings[:, columns].astype(np.float64) for columns in heads.values()]
-        self.mean_, self.scale_ = _scaling(chosen, raw=self.method == "paper")
+        self.mean_, self.scale_ = linear.scaling(chosen, raw=self.method == "paper")
         features = (np.hstack(chosen) - self.mean_) / self.scale_
-        self.coef_, self.intercept_ = self._fit_linear(features, targets)
+        self.coef_, self.intercept_, held_out = linear.fit(self.method, features, targets, self.C, self.random_state)
+        self.temperature_ = linear.temperature(self.method, held_out, targets)
+        self.support_, self.targets_ = features, targets
+        self.unit_, self.threshold_ = novelty.measure(features, targets)
 
         mass = np.split(np.abs(self.coef_).sum(0), np.cumsum([part.shape[1] for part in chosen])[:-1])
-        total = sum(part.sum() for part in mass)
-        self.head_weights_ = {
-            head: float(part.sum() / total) if total > 0 else 1 / len(heads)
-            for head, part in zip(heads, mass, strict=True)
-        }
+        total = sum(part.sum() for part in mass) or np.inf
+        self.head_weights_ = {head: float(part.sum() / total) for head, part in zip(heads, mass, strict=True)}
         return self
 
-    def predict(self, X: ArrayLike) -> NDArray[Any]:
+    def predict(
+        self, X: ArrayLike, *, reject: str | float | None = None, unknown_label: Any = "unknown"
+    ) -> NDArray[Any]:
         """Label of each embedding: float [n, D] -> [n], of the type that came in.
 
+        Args:
+            reject: what is more novel than this gets `unknown_label`: a threshold for `novelty`, or "auto" for the one at which
+                the support set's classes, left out one at a time, are accepted as often as its clips are rejected.
+
+        Returns:
+            An array of the labels' type; of objects where `reject` is given.
+
         Raises:
-            ValueError: NaN, or another width than that of the support set.
+            ValueError: NaN, or another width than that of the support set; reject is something else.
             sklearn.exceptions.NotFittedError: `fit` was not called.
         """
-        best = self._scores(X).argmax(1)
-        return self.classes_[best]
+        features = self._features(X)
+        named = self.classes_[self._scores(features).argmax(1)]
+        if reject is None:
+            return np.asarray(named)
+        if reject != "auto" and (isinstance(reject, (str, bool)) or not reject > 0):
+            raise ValueError(
+                f"reject={reject!r}: expected None, 'auto' or a number above 0, such as {self.threshold_:.2f}"
+            )
+        threshold = self.threshold_ if reject == "auto" else float(reject)
+        answers = named.astype(object)
+        answers[novelty.nearest(features, self.support_) > threshold * self.unit_] = unknown_label
+        return np.asarray(answers)
 
-    def predict_proba(self, X: ArrayLike) -> NDArray[np.float64]:
+    def predict_proba(self, X: ArrayLike) -> Floats:
         """Probability of each class, in the order of `classes_`: float [n, D] -> float64 [n, n_classes]; rows sum to 1.
+
+        They take for granted that the sound is of one of the classes; `novelty` doubts that.
 
         Raises:
             As predict.
         """
-        scores = self._scores(X)
-        unnormalised = np.exp(scores - scores.max(1, keepdims=True))
-        return unnormalised / unnormalised.sum(1, keepdims=True)
+        return linear.softmax(self._scores(self._features(X)), self.temperature_)
 
-    def _scores(self, X: ArrayLike) -> NDArray[np.float64]:
-        """Score of each class: float [n, D] -> float64 [n, n_classes]."""
+    def novelty(self, X: ArrayLike) -> Floats:
+        """How far each embedding lies from all that is known: float [n, D] -> float64 [n], 0 on a support clip.
+
+        The unit is the median distance from the support clips to the nearest clip of another class: 1 is as new as a
+        sound of another class.
+
+        Raises:
+            As predict.
+        """
+        return np.asarray(novelty.nearest(self._features(X), self.support_) / self.unit_)
+
+    def report(self) -> Report:
+        """What the support set tells about the classifier: leave-one-out accuracy and what to do about it; print it.
+
+        Raises:
+            sklearn.exceptions.NotFittedError: `fit` was not called.
+        """
+        from mtslvr.report import Report
+
+        check_is_fitted(self)
+        scores = linear.leave_one_out(self.method, self.support_, self.targets_, self.C, self.random_state)
+        probabilities = linear.softmax(scores, self.temperature_)
+        return Report.of(self.classes_.tolist(), self.targets_, probabilities, self.support_)
+
+    def save_pretrained(self, save_directory: str | os.PathLike[str]) -> None:
+        """Write config.json, model.safetensors and README.md into a folder. Labels: str, int, float or bool.
+
+        Raises:
+            sklearn.exceptions.NotFittedError: `fit` was not called.
+            TypeError: labels of another type.
+        """
+        from mtslvr import fewshot_folder
+
+        check_is_fitted(self)
+        fewshot_folder.save(self, save_directory)
+
+    @classmethod
+    def from_pretrained(
+        cls, name_or_path: str | os.PathLike[str], *, encoder: str | None = None, **download: Any
+    ) -> FewShotClassifier:
+        """Load a classifier from a folder, or a repository on the Hugging Face Hub.
+
+        Args:
+            encoder: fingerprint of the model whose embeddings will be classified; a classifier of another's is refused.
+            download: see `hub.resolve`.
+
+        Raises:
+            ValueError: not a classifier's folder, damaged, or made with another encoder.
+        """
+        from mtslvr import fewshot_folder
+
+        return fewshot_folder.load(cls, name_or_path, encoder=encoder, **download)
+
+    def _features(self, X: ArrayLike) -> Floats:
+        """The chosen columns, centred and scaled: float [n, D] -> float64 [n, n_columns]."""
         check_is_fitted(self)
         embeddings = validate_data(self, X, dtype=[np.float64, np.float32], reset=False)
         chosen = np.hstack([embeddings[:, columns] for columns in self._heads().values()])
-        return (chosen - self.mean_) / self.scale_ @ self.coef_.T + self.intercept_
+        return np.asarray((chosen - self.mean_) / self.scale_)
+
+    def _scores(self, features: Floats) -> Floats:
+        return np.asarray(features @ self.coef_.T + self.intercept_)
 
     def _heads(self) -> dict[str, slice]:
         """Columns of each head that is used."""
         width, n_invariant = self.n_features_in_, self.n_invariant
-        if self.space not in SPACES:
-            raise ValueError(f"space={self.space!r}: expected one of {', '.join(SPACES)}")
-        if self.method not in METHODS:
-            raise ValueError(f"method={self.method!r}: expected one of {', '.join(METHODS)}")
+        for name, value, known in (("space", self.space, SPACES), ("method", self.method, METHODS)):
+            if value not in known:
+                raise ValueError(f"{name}={value!r}: expected one of {', '.join(known)}")
+        if not 0 < self.C < np.inf:
+            raise ValueError(f"C={self.C!r}: expected a number above 0, such as 10")
         if n_invariant is None:
             n_invariant = 0 if width % 2 else width // 2
-        if not 0 <= n_invariant <= width:
-            raise ValueError(f"n_invariant={n_invariant}: expected 0 to {width}, the width of the embeddings")
+        if not isinstance(n_invariant, (int, np.integer)) or not 0 <= n_invariant <= width:
+            raise ValueError(f"n_invariant={n_invariant!r}: expected 0 to {width}, the width of the embeddings")
         if n_invariant in (0, width):
             if self.space != "combined":
                 raise ValueError(
@@ -142,74 +225,3 @@ class FewShotClassifier(ClassifierMixin, BaseEstimator):
             return {"combined": slice(0, width)}
         heads = {"invariant": slice(0, n_invariant), "variant": slice(n_invariant, width)}
         return heads if self.space == "combined" else {self.space: heads[self.space]}
-
-    def _fit_linear(
-        self, features: NDArray[np.float64], targets: NDArray[np.intp]
-    ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        """Weights [n_classes, n_columns] and biases [n_classes] from features [n, n_columns] and class numbers [n]."""
-        if self.method == "centroid":
-            members = np.eye(len(self.classes_))[targets]  # [n, n_classes]
-            centroids = members.T @ features / members.sum(0)[:, None]
-            # -|x - c|^2 less its part that all classes share
-            return 2 * centroids, -np.square(centroids).sum(1)
-
-        model: Any
-        if self.method == "logistic":
-            # The best weights lie in the span of the support set: with few shots that is far smaller than the features.
-            basis = np.linalg.qr(features.T)[0] if len(features) < features.shape[1] else None  # [n_columns, n]
-            model = LogisticRegression(C=self.C, max_iter=MAX_ITER, tol=0.01 / len(features))
-            features = features if basis is None else features @ basis
-        else:
-            basis = None
-            model = SGDClassifier(
-                loss="log_loss",
-                penalty=None,
-                learning_rate="adaptive",
-                eta0=0.1,
-                max_iter=20,
-                random_state=self.random_state,
-            )
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", ConvergenceWarning)  # the number of passes is part of the method
-            model.fit(features, targets)
-        weights, biases = model.coef_, model.intercept_
-        if basis is not None:
-            weights = weights @ basis.T
-        if len(weights) == 1:  # scikit-learn keeps one score for two classes
-            weights, biases = np.vstack([-weights, weights]) / 2, np.hstack([-biases, biases]) / 2
-        return weights, biases
-
-
-def _check_labels(y: Any) -> NDArray[Any]:
-    """Labels as a one-dimensional array, of one type.
-
-    Raises:
-        ValueError: none, NaN, more than one dimension, or continuous values.
-        TypeError: labels of several types, or of one that does not sort.
-    """
-    if y is None:
-        raise ValueError("requires y to be passed, but the target y is None: give a label for each embedding")
-    if isinstance(y, (list, tuple)) or getattr(y, "dtype", None) == object:
-        kinds = {type(label.item() if isinstance(label, np.generic) else label) for label in y}
-        if len(kinds) > 1:
-            names = ", ".join(sorted(kind.__name__ for kind in kinds))
-            raise TypeError(f"y mixes labels of several types ({names}): give labels of one type")
-        if kinds == {tuple}:
-            labels = np.empty(len(y), dtype=object)
-            labels[:] = list(y)
-            return labels
-    labels = column_or_1d(y, warn=True)
-    assert_all_finite(labels, input_name="y")
-    check_classification_targets(labels)
-    return labels
-
-
-def _scaling(heads: list[NDArray[np.float64]], *, raw: bool) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Mean and scale of each column: the support set's mean, and the root mean square norm of its head, sqrt(E |x|^2)."""
-    if raw:
-        width = sum(head.shape[1] for head in heads)
-        return np.zeros(width), np.ones(width)
-    means = [head.mean(0) for head in heads]
-    norms = [np.sqrt(np.square(head - mean).sum(1).mean()) for head, mean in zip(heads, means, strict=True)]
-    scales = [np.full(head.shape[1], norm or 1.0) for head, norm in zip(heads, norms, strict=True)]
-    return np.hstack(means), np.hstack(scales)

@@ -31,7 +31,6 @@ def mel_filterbank() -> Tensor:
 
     Returns:
         Weights, float32 [n_bins=513, n_mels=128], in 0..1. Equal to torchaudio's `melscale_fbanks(norm=None, mel_scale="htk")`.
-        The lowest filters are narrower than a bin: a few are all zero, and their pixels are constant.
     """
     top = 2595.0 * math.log10(1.0 + SAMPLE_RATE / 2 / 700.0)
     edges = 700.0 * (10.0 ** (torch.linspace(0.0, top, N_MELS + 2, dtype=torch.float64) / 2595.0) - 1.0)  # Hz

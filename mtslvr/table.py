@@ -7,6 +7,7 @@ import importlib.util
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -40,8 +41,8 @@ def write_table(path: Path, names: Sequence[str], vectors: Sequence[np.ndarray],
     temporary = path.with_name(f".{path.name}.tmp{path.suffix}")
     try:
         if path.suffix == ".npz":
-            arrays = {name: np.array(note) for name, note in notes.items()}
-            np.savez(temporary, allow_pickle=False, paths=np.array(names), embeddings=embeddings, **arrays)
+            arrays: dict[str, Any] = {name: np.array(note) for name, note in notes.items()}
+            np.savez(temporary, paths=np.array(names), embeddings=embeddings, **arrays)
         elif path.suffix == ".csv":
             with open(temporary, "w", newline="", encoding="utf-8") as file:
                 writer = csv.writer(file)

@@ -205,8 +205,10 @@ def augment(waves: Tensor, chain: Chain, parameters: Parameters, generator: torc
     while ((upcoming := order.gather(1, n_done)[:, 0]) >= 0).any():
         kind = int(upcoming[upcoming >= 0].mode().values)
         index = (upcoming == kind).nonzero()[:, 0]
-        for part in torch.split(index, n_at_once):
+        # A part is as slow as its highest pitch, so the parts are made of like ones.
+        for part in torch.split(index[parameters.pitch_semitones[index].argsort()], n_at_once):
             rows = part.to(waves.device, non_blocking=True)
-            waves[rows] = _EFFECTS[kind](waves[rows], parameters[part], generator)
+            effect = _EFFECTS[kind](waves.index_select(0, rows), parameters[part], generator)
+            waves.index_copy_(0, rows, effect)
         n_done[index] += 1
     return waves

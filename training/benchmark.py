@@ -4,7 +4,8 @@
 
 Augmentation: views per second of training/augment.py, and of the same chain written plainly, one sample at a time in
 NumPy, SciPy and torch, as a data set's __getitem__ would have it. The two take turns, so that both meet the same
-machine; rates are medians. The plain one runs in this one process: a loader's workers multiply it by up to their number.
+machine; rates are medians. The plain one runs in this process alone: a loader's workers multiply it by up to their
+number.
 """
 
 from __future__ import annotations
@@ -48,7 +49,7 @@ def vocode(wave: Wave, rate: float, n_fft: int) -> Wave:
 
 def plain_pitch_shift(wave: Wave, rng: np.random.Generator) -> Wave:
     factor = Fraction(2 ** (rng.uniform(-15, 15) / 12)).limit_denominator(32)
-    shifted = resample_poly(vocode(wave, float(1 / factor), 512), factor.denominator, factor.numerator)
+    shifted: Wave = resample_poly(vocode(wave, float(1 / factor), 512), factor.denominator, factor.numerator)
     return np.pad(shifted, (0, max(0, len(wave) - len(shifted))))[: len(wave)]
 
 
@@ -68,7 +69,8 @@ def plain_noise(wave: Wave, rng: np.random.Generator, low: float, high: float) -
     spectrum /= np.linspace(1, (SAMPLE_RATE / 2) ** 0.5, len(spectrum)) ** rng.uniform(low, high)
     noise = np.fft.irfft(spectrum, len(wave))
     rms = np.sqrt(np.mean(wave**2)) / 10 ** (rng.uniform(3, 30) / 20)
-    return (wave + rms * noise / np.sqrt(np.mean(noise**2))).astype(np.float32)
+    mixed: Wave = (wave + rms * noise / np.sqrt(np.mean(noise**2))).astype(np.float32)
+    return mixed
 
 
 def plain_time_stretch(wave: Wave, rng: np.random.Generator) -> Wave:
@@ -150,16 +152,15 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("--json", type=Path, help="write the numbers here as well")
     arguments = parser.parse_args()
-    setting = {"device": str(arguments.device), "batch": arguments.batch, "seconds": arguments.seconds}
     rates = augmentation_rates(arguments.batch, arguments.seconds, arguments.device, arguments.repeats)
     print(f"augmentation, {arguments.batch} clips of {arguments.seconds:g} s on {arguments.device}")
     print(f"  batched     {rates['batched_views_per_second']:10.1f} views/s")
     print(f"  per sample  {rates['plain_views_per_second']:10.1f} views/s on the CPU")
     print(f"  ratio       {rates['ratio']:10.1f}")
     if arguments.json:
-        arguments.json.write_text(
-            json.dumps({**setting, "torch_threads": torch.get_num_threads(), "augmentation": rates})
-        )
+        setting = {"device": str(arguments.device), "batch": arguments.batch, "seconds": arguments.seconds}
+        results = {**setting, "torch_threads": torch.get_num_threads(), "augmentation": rates}
+        arguments.json.write_text(json.dumps(results, indent=2) + "\n")
 
 
 if __name__ == "__main__":

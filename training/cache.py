@@ -52,18 +52,22 @@ def embed(encoder: Encoder, name: str, paths: Sequence[Path], folder: Path) -> n
         folder: of the cache; made if need be.
 
     Raises:
-        ValueError: a clip is no usable sound; a file of the cache is damaged.
+        ValueError: a clip is no usable sound, or its vector is not finite; a file of the cache is damaged.
     """
     contents = [hashlib.sha256(path.read_bytes()).hexdigest() for path in paths]
     folder = folder / encoder.fingerprint / name
     known: dict[str, np.ndarray] = {}
     for path in sorted(folder.glob("*.npz")):
         known.update(_read(path))
-    missing = list({content: path for content, path in zip(contents, paths, strict=True) if content not in known}.items())
+    missing = list(
+        {content: path for content, path in zip(contents, paths, strict=True) if content not in known}.items()
+    )
     with tqdm(total=len(missing), desc=f"{encoder.name}: {name}", unit="clip", delay=2, disable=None) as bar:
         for i in range(0, len(missing), BATCH):
             batch = missing[i : i + BATCH]
-            vectors = encoder.embed([path for _, path in batch])
+            vectors = encoder.embed([path for _, path in batch]).astype(np.float32)
+            if len(bad := np.flatnonzero(~np.isfinite(vectors).all(1))):
+                raise ValueError(f"{name}: {encoder.name} gives NaN or infinity for {batch[bad[0]][1]}")
             new = [content for content, _ in batch]
             _write(folder, new, vectors)
             known.update(zip(new, vectors, strict=True))
@@ -73,7 +77,7 @@ def embed(encoder: Encoder, name: str, paths: Sequence[Path], folder: Path) -> n
 
 def _read(path: Path) -> dict[str, np.ndarray]:
     try:
-        with np.load(path, allow_pickle=False) as file:
+        with open(path, "rb") as opened, np.load(opened, allow_pickle=False) as file:
             return dict(zip(file["contents"].tolist(), file["vectors"], strict=True))
     except (ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
         raise ValueError(f"{path}, a file of cached embeddings, is damaged ({error}): delete it") from error
@@ -84,5 +88,5 @@ def _write(folder: Path, contents: list[str], vectors: np.ndarray) -> None:
     path = folder / f"{hashlib.sha256(''.join(contents).encode()).hexdigest()[:16]}.npz"
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     with open(temporary, "wb") as file:
-        np.savez(file, contents=np.array(contents), vectors=vectors.astype(np.float32))
+        np.savez(file, contents=np.array(contents), vectors=vectors)
     os.replace(temporary, path)

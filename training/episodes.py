@@ -47,12 +47,14 @@ class Episodes:
             ValueError: it is no such file, or was drawn from another list of clips.
         """
         try:
-            with np.load(path, allow_pickle=False) as file:
+            with open(path, "rb") as opened, np.load(opened, allow_pickle=False) as file:
                 episodes, digest = cls(file["support"], file["query"]), str(file["digest"])
         except (ValueError, KeyError, zipfile.BadZipFile) as error:
             raise ValueError(f"{path} does not hold episodes: {error}") from error
         if digest != dataset.digest:
-            raise ValueError(f"{path} was drawn from another list of clips than {dataset.name} is now ({digest}, not {dataset.digest})")
+            raise ValueError(
+                f"{path} was drawn from another list of clips than {dataset.name} is now ({digest}, not {dataset.digest})"
+            )
         return episodes
 
 
@@ -77,7 +79,12 @@ def draw(
     Raises:
         ValueError: a number below its least value; fewer classes of that size than ways; groups wanted but unknown, or too few.
     """
-    for name, value, least in (("tasks", n_tasks, 1), ("ways", n_ways, 2), ("shots", n_shots, 1), ("queries", n_queries, 1)):
+    for name, value, least in (
+        ("tasks", n_tasks, 1),
+        ("ways", n_ways, 2),
+        ("shots", n_shots, 1),
+        ("queries", n_queries, 1),
+    ):
         if value < least:
             raise ValueError(f"{name} is {value}; expected at least {least}")
     members = [np.flatnonzero(dataset.targets == i) for i in range(len(dataset.classes))]
@@ -101,7 +108,13 @@ def draw(
 
 
 def _draw_disjoint(
-    dataset: Dataset, table: np.ndarray, n_tasks: int, n_ways: int, n_shots: int, n_queries: int, rng: np.random.Generator
+    dataset: Dataset,
+    table: np.ndarray,
+    n_tasks: int,
+    n_ways: int,
+    n_shots: int,
+    n_queries: int,
+    rng: np.random.Generator,
 ) -> Episodes:
     sizes = (table >= 0).sum(1)
     groups = np.where(table >= 0, dataset.groups[table], -1)  # [n_classes, n_most]

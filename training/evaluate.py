@@ -10,12 +10,13 @@ Each set is embedded once by each encoder (and kept: see cache.py); all encoders
 from __future__ import annotations
 
 import argparse
+import importlib
 import importlib.util
 import json
 import sys
 import time
 from collections.abc import Iterable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
@@ -25,33 +26,10 @@ from training.baselines import LogMel, Network
 from training.datasets.common import Dataset
 from training.datasets.folder import CSV_FILE
 from training.episodes import Episodes, draw
+from training.report import Result, plot, table
 
 SPACES = ("combined", "invariant", "variant")
 ENCODERS = ("mtslvr", "logmel", "untrained")
-
-
-@dataclass(frozen=True)
-class Result:
-    """One number of the table.
-
-    Args:
-        accuracy, interval: %, the mean over tasks, and 1.96 * standard deviation / sqrt(tasks).
-        seconds: what solving the tasks took, the clips being embedded.
-    """
-
-    encoder: str
-    fingerprint: str
-    space: str
-    data: str
-    n_classes: int
-    n_clips: int
-    n_ways: int
-    n_shots: int
-    n_tasks: int
-    classifier: str
-    accuracy: float
-    interval: float
-    seconds: float
 
 
 def evaluate(
@@ -59,7 +37,7 @@ def evaluate(
     datasets: Sequence[tuple[Dataset, Sequence[Episodes]]],
     *,
     spaces: Iterable[str] = SPACES,
-    classifier: str = "logistic",
+    classifier: str = "ridge",
     folder: Path,
 ) -> list[Result]:
     """Solve episodes of data sets with an encoder, in each of the spaces that it has.
@@ -118,55 +96,6 @@ def read(name: str, path: Path) -> Dataset:
     return dataset
 
 
-def table(results: Sequence[Result]) -> str:
-    """Rows: encoder and space; columns: sets and their mean; a block for each number of shots."""
-    blocks = []
-    for n_shots in sorted({result.n_shots for result in results}):
-        block = [result for result in results if result.n_shots == n_shots]
-        data = list(dict.fromkeys(result.data for result in block))
-        rows = [["", *data, "mean"]]
-        for row, found in _rows(block).items():
-            mean = sum(result.accuracy for result in found.values()) / len(found)
-            cells = [f"{found[name].accuracy:.1f} ±{found[name].interval:.1f}" if name in found else "-" for name in data]
-            rows.append([row, *cells, f"{mean:.1f}"])
-        widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-        first = block[0]
-        title = f"{first.n_ways}-way {n_shots}-shot accuracy %, {first.n_tasks} tasks, {first.classifier}"
-        lines = [row[0].ljust(widths[0]) + "".join(cell.rjust(width + 2) for cell, width in zip(row[1:], widths[1:], strict=True)) for row in rows]
-        blocks.append("\n".join([title, *(line.rstrip() for line in lines)]))
-    return "\n\n".join(blocks)
-
-
-def plot(results: Sequence[Result], path: Path) -> None:
-    """Bar chart of the table, one panel for each number of shots, with 95 % intervals and the level of chance."""
-    from matplotlib.figure import Figure
-
-    shots = sorted({result.n_shots for result in results})
-    data = list(dict.fromkeys(result.data for result in results))
-    figure = Figure(figsize=(max(6, 1.3 * len(data) + 2), 3.2 * len(shots)), layout="constrained")
-    for axes, n_shots in zip(figure.subplots(len(shots), squeeze=False)[:, 0], shots, strict=True):
-        rows = _rows([result for result in results if result.n_shots == n_shots])
-        width = 0.8 / len(rows)
-        for i, (row, found) in enumerate(rows.items()):
-            at = [data.index(name) + (i - (len(rows) - 1) / 2) * width for name in found]
-            heights, intervals = zip(*((result.accuracy, result.interval) for result in found.values()), strict=True)
-            axes.bar(at, heights, width, yerr=intervals, label=row, error_kw={"elinewidth": 0.8})
-        axes.axhline(100 / results[0].n_ways, color="grey", linestyle=":", linewidth=1, label="chance")
-        axes.set(ylabel="accuracy %", ylim=(0, 100), title=f"{results[0].n_ways}-way {n_shots}-shot")
-        axes.set_xticks(range(len(data)), data)
-        axes.spines[["top", "right"]].set_visible(False)
-    figure.legend(*axes.get_legend_handles_labels(), loc="outside right upper", frameon=False)
-    figure.savefig(path, dpi=150)
-
-
-def _rows(results: Sequence[Result]) -> dict[str, dict[str, Result]]:
-    rows: dict[str, dict[str, Result]] = {}
-    for result in results:
-        row = rows.setdefault(f"{result.encoder}/{result.space}", {})
-        row[result.data] = result
-    return rows
-
-
 def _sets(args: argparse.Namespace) -> list[Dataset]:
     pairs = [(name, Path(path)) for name, _, path in (entry.partition("=") for entry in args.data)]
     if bad := [name for name, path in pairs if not name or str(path) == "."]:
@@ -182,20 +111,47 @@ def _sets(args: argparse.Namespace) -> list[Dataset]:
 
 
 def main(argv: Sequence[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(prog="python -m training.evaluate", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--encoder", nargs="+", choices=ENCODERS, default=["mtslvr"], help="default: mtslvr, which takes --model")
-    parser.add_argument("--model", nargs="+", default=["default"], help="model folders or Hub names; default: the package's weights")
-    parser.add_argument("--data", nargs="+", default=[], metavar="NAME=PATH", help="a known set, a folder with a sub-folder per class, or a CSV")
+    parser = argparse.ArgumentParser(
+        prog="python -m training.evaluate", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument(
+        "--encoder", nargs="+", choices=ENCODERS, default=["mtslvr"], help="default: mtslvr, which takes --model"
+    )
+    parser.add_argument(
+        "--model", nargs="+", default=["default"], help="model folders or Hub names; default: the package's weights"
+    )
+    parser.add_argument(
+        "--data",
+        nargs="+",
+        default=[],
+        metavar="NAME=PATH",
+        help="a known set, a folder with a sub-folder per class, or a CSV",
+    )
     parser.add_argument("--data-root", metavar="PATH", help=f"a folder of sets, each with its {CSV_FILE}")
     parser.add_argument("--space", nargs="+", choices=SPACES, default=list(SPACES))
-    parser.add_argument("--classifier", choices=solve.CLASSIFIERS, default="logistic")
+    parser.add_argument("--classifier", choices=solve.CLASSIFIERS, default="ridge")
     parser.add_argument("--ways", type=int, default=5)
     parser.add_argument("--shots", type=int, nargs="+", default=[1])
-    parser.add_argument("--tasks", type=int, default=10_000, help="per set and number of shots; default: 10000, as the paper")
+    parser.add_argument(
+        "--tasks", type=int, default=10_000, help="per set and number of shots; default: 10000, as the paper"
+    )
     parser.add_argument("--seed", type=int, default=0, help="of the episodes")
-    parser.add_argument("--group-disjoint", action="store_true", help="no speaker or recording both in support and in query")
-    parser.add_argument("--episodes", type=Path, metavar="PATH", help="folder to take episode lists from, and to save them to where missing")
-    parser.add_argument("--cache", type=Path, default=cache.default_folder(), metavar="PATH", help="folder of embeddings; default: %(default)s")
+    parser.add_argument(
+        "--group-disjoint", action="store_true", help="no speaker or recording both in support and in query"
+    )
+    parser.add_argument(
+        "--episodes",
+        type=Path,
+        metavar="PATH",
+        help="folder to take episode lists from, and to save them to where missing",
+    )
+    parser.add_argument(
+        "--cache",
+        type=Path,
+        default=cache.default_folder(),
+        metavar="PATH",
+        help="folder of embeddings; default: %(default)s",
+    )
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--json", type=Path, metavar="PATH")
     parser.add_argument("--plot", type=Path, metavar="PATH", help="PNG")
@@ -220,8 +176,12 @@ def run(args: argparse.Namespace) -> None:
         results += evaluate(encoder, datasets, spaces=args.space, classifier=args.classifier, folder=args.cache)
     print(table(results))
     if args.json:
-        settings = {name: getattr(args, name) for name in ("ways", "shots", "tasks", "seed", "group_disjoint", "classifier")}
-        args.json.write_text(json.dumps({"settings": settings, "results": [asdict(result) for result in results]}, indent=2) + "\n")
+        settings = {
+            name: getattr(args, name) for name in ("ways", "shots", "tasks", "seed", "group_disjoint", "classifier")
+        }
+        args.json.write_text(
+            json.dumps({"settings": settings, "results": [asdict(result) for result in results]}, indent=2) + "\n"
+        )
     if args.plot:
         plot(results, args.plot)
 
@@ -229,7 +189,10 @@ def run(args: argparse.Namespace) -> None:
 def _episodes(dataset: Dataset, n_shots: int, args: argparse.Namespace) -> Episodes:
     """Drawn with a generator of their own, so that neither other sets nor other shots change them."""
     kind = "-disjoint" if args.group_disjoint else ""
-    path = args.episodes and args.episodes / f"{dataset.name}-{args.ways}way-{n_shots}shot{kind}-{args.tasks}-seed{args.seed}.npz"
+    path = (
+        args.episodes
+        and args.episodes / f"{dataset.name}-{args.ways}way-{n_shots}shot{kind}-{args.tasks}-seed{args.seed}.npz"
+    )
     if path and path.is_file():
         return Episodes.load(path, dataset)
     rng = np.random.default_rng([args.seed, args.ways, n_shots])

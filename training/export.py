@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import platform
 from pathlib import Path
 from typing import Any
@@ -11,8 +12,9 @@ from matplotlib.figure import Figure
 
 import mtslvr
 from mtslvr.adapters import AdapterResNet18
+from mtslvr.config import EncoderConfig
 from mtslvr.frontend import Frontend
-from mtslvr.model import MTSLVR, EncoderConfig
+from mtslvr.model import MTSLVR
 from training.corpus import Corpus
 from training.run import LOG_EVERY, Run, read_log
 
@@ -53,9 +55,7 @@ def training_summary(
         "learning_rate": f"{config['lr']:g}, {config['schedule']} schedule, Adam",
         "precision": config["precision"],
         "seed": config["seed"],
-        "hardware": torch.cuda.get_device_name(device)
-        if device.type == "cuda"
-        else f"CPU, {torch.get_num_threads()} threads",
+        "hardware": torch.cuda.get_device_name(device) if device.type == "cuda" else f"CPU, {os.cpu_count()} cores",
         "training_hours": round(seconds / 3600, 2),
         "software": f"mtslvr {mtslvr.__version__}, torch {torch.__version__}, Python {platform.python_version()}",
     }

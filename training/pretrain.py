@@ -73,6 +73,27 @@ class PretrainConfig:
     seed: int = 0
     checkpoint_minutes: float = 5.0
 
+    def __post_init__(self) -> None:
+        """Raises ValueError for a choice that there is not, or sizes that do not fit."""
+        choices = {
+            "adapter": ("none", "bn", "series", "parallel"),
+            "contrastive": ("simclr", "simsiam", "none"),
+            "schedule": ("oscillating", "cosine"),
+            "precision": ("float32", "bfloat16"),
+            "n_heads": (1, 2),
+        }
+        for name, known in choices.items():
+            if getattr(self, name) not in known:
+                raise ValueError(f"{name} is {getattr(self, name)!r}, expected one of {', '.join(map(str, known))}")
+        if self.contrastive == "none" and not self.predictive_weight:
+            raise ValueError("contrastive is 'none' and predictive_weight 0: nothing would be learnt")
+        if not (0 <= self.synthetic <= 1 and 0 < self.validation < 1):
+            raise ValueError(f"synthetic is {self.synthetic}, validation {self.validation}; expected shares, 0 to 1")
+        if self.batch % self.accumulate or self.batch // self.accumulate < 2:
+            raise ValueError(
+                f"a batch of {self.batch} in {self.accumulate} parts: expected equal parts of at least 2 sounds"
+            )
+
 
 class Learner(nn.Module):
     """The encoder and its objectives. Images of two views of the same sounds in, losses and the accuracy per augmentation out."""
@@ -158,7 +179,11 @@ def pretrain(config: PretrainConfig, corpus_folder: str | None, out: Path, devic
         corpus, held_out = corpus.to(device), held_out.to(device)
     elif config.synthetic < 1:
         raise ValueError("this run needs sound: give --corpus PACKED (made by training.corpus), or set synthetic=1")
-    n = config.batch // (world * config.accumulate)
+    n, left = divmod(config.batch, world * config.accumulate)
+    if left or n < 2:
+        raise ValueError(
+            f"a batch of {config.batch} does not divide into {world} processes x {config.accumulate} parts"
+        )
     views, validation_views = Views(config, corpus, n, device), Views(config, held_out, n, device)
     validation_views.frontend = views.frontend
 

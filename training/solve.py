@@ -15,19 +15,21 @@ from torch import Tensor
 from mtslvr.fewshot import FewShotClassifier
 from training.episodes import Episodes
 
-CLASSIFIERS = ("centroid", "cosine", "logistic", "paper")
+CLASSIFIERS = ("ridge", "logistic", "centroid", "cosine", "paper")
 CHUNK = 8_000_000  # numbers held at a time
 INTERCEPT = 1e4  # variance of the intercept: so large that its penalty does not count
 MAX_STEPS, TOLERANCE = 1000, 1e-5  # far closer to the optimum than scikit-learn's own defaults
 
 
-def accuracies(features: np.ndarray, heads: Sequence[slice], episodes: Episodes, classifier: str = "logistic") -> np.ndarray:
+def accuracies(
+    features: np.ndarray, heads: Sequence[slice], episodes: Episodes, classifier: str = "ridge"
+) -> np.ndarray:
     """Share of each task's queries that are put into the right class.
 
     Args:
         features: float [n_clips, D].
         heads: the columns of each head that is used.
-        classifier: "centroid", "logistic" and "paper" are FewShotClassifier's methods, with their defaults; "cosine" is
+        classifier: "ridge", "logistic", "centroid" and "paper" are FewShotClassifier's methods, with their defaults; "cosine" is
             the nearest class mean of vectors that were centred on the support set and brought to unit length.
 
     Returns:
@@ -37,7 +39,9 @@ def accuracies(features: np.ndarray, heads: Sequence[slice], episodes: Episodes,
     return np.asarray((predicted == np.arange(predicted.shape[1])[:, None]).mean((1, 2)))
 
 
-def predictions(features: np.ndarray, heads: Sequence[slice], episodes: Episodes, classifier: str = "logistic") -> np.ndarray:
+def predictions(
+    features: np.ndarray, heads: Sequence[slice], episodes: Episodes, classifier: str = "ridge"
+) -> np.ndarray:
     """The class, 0..n_ways-1, given to each query: int64 [n_tasks, n_ways, n_queries]. See `accuracies`.
 
     Raises:
@@ -49,15 +53,14 @@ def predictions(features: np.ndarray, heads: Sequence[slice], episodes: Episodes
     clips = np.concatenate([episodes.support.reshape(n_tasks, -1), episodes.query.reshape(n_tasks, -1)], 1)
     n_support = n_ways * n_shots
     if classifier == "paper":
-        found = _one_by_one(features[:, np.r_[tuple(heads)]], clips, n_support, n_shots)
-        return found.reshape(episodes.query.shape)
+        return _one_by_one(features[:, np.r_[tuple(heads)]], clips, n_support, n_shots).reshape(episodes.query.shape)
     columns = [torch.from_numpy(features[:, head]).double() for head in heads]
     width = sum(column.shape[1] for column in columns)
-    found = []
+    solvers = {"ridge": _ridge, "logistic": _logistic, "centroid": _centroid, "cosine": _centroid}
+    found: list[Tensor] = []
     for chunk in torch.from_numpy(clips).split(max(1, CHUNK // (clips.shape[1] * width))):
         products = _products([column[chunk] for column in columns], n_support, cosine=classifier == "cosine")
-        scores = (_logistic if classifier == "logistic" else _centroid)(products, n_ways, n_shots)
-        found.append(scores.argmax(-1))
+        found.append(solvers[classifier](products, n_ways, n_shots).argmax(-1))
     return torch.cat(found).reshape(episodes.query.shape).numpy()
 
 
@@ -87,6 +90,18 @@ def _centroid(products: Tensor, n_ways: int, n_shots: int) -> Tensor:
     return 2 * queries - squares[:, None]
 
 
+def _ridge(products: Tensor, n_ways: int, n_shots: int) -> Tensor:
+    """Scores of the queries by least squares to the classes' indicators, L2 penalty: [n_tasks, n_queries, n_ways].
+
+    (K + 1 / C) A = Y; no intercept is needed, for the features are centred and the classes of one size.
+    """
+    n_support = n_ways * n_shots
+    kernel, queries = products[:, :n_support], products[:, n_support:]
+    targets = torch.eye(n_ways, dtype=kernel.dtype).repeat_interleave(n_shots, 0) - 1 / n_ways
+    penalty = torch.eye(n_support, dtype=kernel.dtype) / FewShotClassifier().C
+    return queries @ torch.linalg.solve(kernel + penalty, targets)
+
+
 def _logistic(products: Tensor, n_ways: int, n_shots: int) -> Tensor:
     """Scores of the queries by multinomial logistic regression, L2 penalty, exact: [n_tasks, n_queries, n_ways].
 
@@ -94,7 +109,9 @@ def _logistic(products: Tensor, n_ways: int, n_shots: int) -> Tensor:
     cross entropy, 1/2, gives steps that never raise the loss and share one matrix for all classes (Boehning 1992, Multinomial
     logistic regression algorithm).
     """
-    C = FewShotClassifier().C / (2 if n_ways == 2 else 1)  # scikit-learn penalises the one score of two classes twice as much
+    C = FewShotClassifier().C / (
+        2 if n_ways == 2 else 1
+    )  # scikit-learn penalises the one score of two classes twice as much
     n_support = n_ways * n_shots
     products = products + INTERCEPT  # a constant feature
     kernel, queries = products[:, :n_support], products[:, n_support:]
@@ -117,4 +134,6 @@ def _one_by_one(features: np.ndarray, clips: np.ndarray, n_support: int, n_shots
     """The paper's classifier goes through the samples one by one, so it is run as it is, task by task."""
     targets = np.repeat(np.arange(n_support // n_shots), n_shots)
     classifier = FewShotClassifier(method="paper", n_invariant=0)
-    return np.stack([classifier.fit(features[task[:n_support]], targets).predict(features[task[n_support:]]) for task in clips])
+    return np.stack(
+        [classifier.fit(features[task[:n_support]], targets).predict(features[task[n_support:]]) for task in clips]
+    )

@@ -185,7 +185,7 @@ def _partials(u: Tensor, b: Tensor, a: Tensor, k: Tensor) -> Tensor:
 
 
 def _frequency_modulation(draw: _Draw, rows: int, length: int) -> Tensor:
-    """sin(u + I sin v), v at a simple (harmonic) or any (bell-like) ratio to u; I a curve, or one times the envelope."""
+    """sin(u + I sin v), v at a simple (harmonic) or any (bell-like) ratio to u; I a curve, or curve x envelope."""
     envelope, melody = _notes(draw, rows, length)
     hertz = _pitch(draw, melody, length)
     simple = draw.uniform(1, 9, rows, 1).floor() / draw.uniform(1, 4, rows, 1).floor()

@@ -6,8 +6,8 @@ import csv
 import os
 from pathlib import Path
 
+from mtslvr.cli import SOUND_SUFFIXES
 from training.datasets.common import Clip, Dataset, some
-from training.layouts import SUFFIXES
 
 CSV_FILE = "clips.csv"  # read if a folder holds it; its sub-folders are then not looked at
 COLUMNS = ("path", "label")
@@ -39,7 +39,9 @@ def _read_csv(path: Path, name: str) -> Dataset:
         table = csv.DictReader(file)
         found = list(table.fieldnames or [])
         if not set(COLUMNS) <= set(found):
-            raise ValueError(f"{name}: {path} has the columns {some(found, 8)}; expected {', '.join(COLUMNS)}, and if known group")
+            raise ValueError(
+                f"{name}: {path} has the columns {some(found, 8)}; expected {', '.join(COLUMNS)}, and if known group"
+            )
         rows = list(table)
     if bad := [i for i, row in enumerate(rows, 2) if not row["path"] or not row["label"]]:
         raise ValueError(f"{name}: {path} has no path or no label in line {some(bad)}")
@@ -57,12 +59,12 @@ def _read_folders(root: Path, name: str) -> Dataset:
         Clip(path, folder.name)
         for folder in classes
         for path in sorted(folder.rglob("*"))
-        if path.suffix.lower() in SUFFIXES and path.is_file() and not path.name.startswith(".")
+        if path.suffix.lower() in SOUND_SUFFIXES and path.is_file() and not path.name.startswith(".")
     ]
     if not clips:
         found = sorted(entry.name for entry in root.iterdir())
         raise ValueError(
             f"{name}: no sounds in {root}: looked for {CSV_FILE}, or for one sub-folder per class with "
-            f"{', '.join(sorted(SUFFIXES))} files in it; found {some(found, 8)}"
+            f"{', '.join(sorted(SOUND_SUFFIXES))} files in it; found {some(found, 8)}"
         )
     return Dataset(name, tuple(clips))

@@ -1,0 +1,234 @@
+"""What a support set tells about its classifier: how far to trust it, which labels to look at again, what to record next."""
+
+from __future__ import annotations
+
+import math
+import os
+from collections import Counter
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+Z95 = 1.959964  # standard normal quantile of a two-sided 95 % interval
+MAX_LISTED = 5  # of confusions, suspects and so on that the text names
+MAX_DRAWN = 25  # classes that the pictures have room for
+
+
+@dataclass(frozen=True)
+class Report:
+    """Each clip of the support set is named by the classifier that the others make. The only clip of its class cannot be.
+
+    Args:
+        classes: labels.
+        targets: class number of each clip.
+        named: class number that the others give it; -1 where it is the only one of its class.
+        probability: of that name, 0..1.
+        places: map of the clips, (x, y) each, on which the class means lie as far apart as a plane allows.
+    """
+
+    classes: list[Any]
+    targets: list[int]
+    named: list[int]
+    probability: list[float]
+    places: list[list[float]]
+
+    @classmethod
+    def of(
+        cls,
+        classes: list[Any],
+        targets: NDArray[np.intp],
+        probabilities: NDArray[np.float64],
+        features: NDArray[np.float64],
+    ) -> Report:
+        """From leave-one-out probabilities [n, C], NaN for the only clip of its class, and features [n, d]."""
+        judged = np.isfinite(probabilities[:, 0])
+        filled = np.where(judged[:, None], probabilities, 0.0)
+        return cls(
+            classes=list(classes),
+            targets=targets.tolist(),
+            named=np.where(judged, filled.argmax(1), -1).tolist(),
+            probability=filled.max(1).round(4).tolist(),
+            places=_plane(features, targets).round(4).tolist(),
+        )
+
+    @property
+    def judged(self) -> list[int]:
+        """Numbers of the clips that can be judged."""
+        return [clip for clip, name in enumerate(self.named) if name >= 0]
+
+    @property
+    def accuracy(self) -> float:
+        """Share of the judged clips that get their own label; NaN if there are none."""
+        right = sum(self.named[clip] == self.targets[clip] for clip in self.judged)
+        return right / len(self.judged) if self.judged else math.nan
+
+    @property
+    def confusions(self) -> list[tuple[Any, Any, int]]:
+        """(label, label given instead, how often), the most frequent first."""
+        pairs = Counter(
+            (self.targets[clip], self.named[clip]) for clip in self.judged if self.targets[clip] != self.named[clip]
+        )
+        return [(self.classes[label], self.classes[name], count) for (label, name), count in pairs.most_common()]
+
+    @property
+    def suspects(self) -> list[tuple[int, Any, Any, float]]:
+        """Clips whose label the others contradict with probability above one half: (clip, label, name given, probability)."""
+        wrong = [
+            clip for clip in self.judged if self.named[clip] != self.targets[clip] and self.probability[clip] > 0.5
+        ]
+        return [
+            (clip, self.classes[self.targets[clip]], self.classes[self.named[clip]], self.probability[clip])
+            for clip in sorted(wrong, key=lambda clip: -self.probability[clip])
+        ]
+
+    @property
+    def per_class(self) -> list[dict[str, Any]]:
+        """Of each class: label, clips, right (of the judged), accuracy with its interval, and gain.
+
+        Gain guesses the errors that one more clip would spare: errors fall roughly as 1 / clips. Rare classes borrow the
+        error rate of all.
+        """
+        errors = 0.5 if math.isnan(self.accuracy) else 1 - self.accuracy
+        rows = []
+        for number, label in enumerate(self.classes):
+            clips = self.targets.count(number)
+            judged = clips if clips > 1 else 0
+            right = sum(self.named[clip] == number == self.targets[clip] for clip in self.judged)
+            gain = (judged - right + 2 * errors) / (judged + 2) / (clips + 1)
+            accuracy = right / judged if judged else math.nan
+            low, high = wilson(right, judged)
+            rows.append(
+                {
+                    "label": label,
+                    "clips": clips,
+                    "right": right,
+                    "accuracy": accuracy,
+                    "low": low,
+                    "high": high,
+                    "gain": gain,
+                }
+            )
+        return rows
+
+    @property
+    def record_next(self) -> list[Any]:
+        """Labels, the one that would gain most from another recording first."""
+        return [row["label"] for row in sorted(self.per_class, key=lambda row: -row["gain"])]
+
+    def to_dict(self) -> dict[str, Any]:
+        """All of it, in what JSON can hold as far as the labels are; NaN, where nothing can be judged, as None."""
+        low, high = wilson(sum(row["right"] for row in self.per_class), len(self.judged))
+        numbers = {"accuracy": self.accuracy, "low": low, "high": high, "chance": 1 / len(self.classes)}
+        rows = [{key: _none(value) for key, value in row.items()} for row in self.per_class]
+        return {
+            "clips": len(self.targets),
+            "judged": len(self.judged),
+            **{name: _none(value) for name, value in numbers.items()},
+            "per_class": rows,
+            "confusions": [list(entry) for entry in self.confusions],
+            "suspects": [list(entry) for entry in self.suspects],
+            "record_next": self.record_next,
+        }
+
+    def __str__(self) -> str:
+        """The report as text, for a screen 80 columns wide."""
+        clips, judged = len(self.targets), len(self.judged)
+        lines = [f"{clips} clips of {len(self.classes)} classes; {judged} judged by the others (leave-one-out)"]
+        if judged:
+            low, high = wilson(sum(row["right"] for row in self.per_class), judged)
+            lines.append(
+                f"accuracy {self.accuracy:.1%}, 95 % interval {low:.1%} to {high:.1%}; chance {1 / len(self.classes):.1%}"
+            )
+        else:
+            lines.append("accuracy unknown: no class has two clips; record a second one of each to find out")
+        rows = sorted(self.per_class, key=lambda row: -row["gain"])
+        width = max(5, *(len(str(row["label"])) for row in rows[:MAX_DRAWN]))
+        lines += ["", f"{'class':<{width}}  clips  right  95 % interval"]
+        for row in rows[:MAX_DRAWN]:
+            known = f"{row['right']:>5}  {row['low']:.0%} to {row['high']:.0%}" if row["clips"] > 1 else f"{'?':>5}"
+            lines.append(f"{row['label']!s:<{width}}  {row['clips']:>5}  {known}")
+        if len(rows) > MAX_DRAWN:
+            lines.append(f"... and {len(rows) - MAX_DRAWN} more, which need another recording less")
+        if self.confusions:
+            named = [f"{label} taken for {name} ({count})" for label, name, count in self.confusions[:MAX_LISTED]]
+            lines += ["", "confused: " + ", ".join(named)]
+        for clip, label, name, probability in self.suspects[:MAX_LISTED]:
+            lines.append(f"look again at clip {clip}, labelled {label}: the others say {name} ({probability:.2f})")
+        lines += ["", "record next: " + ", ".join(str(label) for label in self.record_next[:3])]
+        return "\n".join(lines)
+
+    def plot(self, path: str | os.PathLike[str]) -> None:
+        """Draw the map of the support set and the confusion matrix, as a PNG. Of many classes, the most confused are drawn.
+
+        Raises:
+            ImportError: matplotlib is not installed.
+        """
+        try:
+            from matplotlib.figure import Figure  # not pyplot: a library changes no global state
+        except ImportError as error:
+            raise ImportError('plot() needs matplotlib: pip install "mtslvr[plot]"') from error
+
+        per_class = self.per_class
+        drawn = sorted(sorted(range(len(self.classes)), key=lambda number: -per_class[number]["gain"])[:MAX_DRAWN])
+        names = [_short(self.classes[number]) for number in drawn]
+        size = max(4.5, 0.35 * len(drawn))
+        figure = Figure(figsize=(2.4 * size, 1.1 * size), layout="constrained")
+        chart, matrix = figure.subplots(1, 2)
+        places = np.array(self.places)
+        for i, (number, name) in enumerate(zip(drawn, names, strict=True)):
+            chosen = [clip for clip, target in enumerate(self.targets) if target == number]
+            wrong = [clip for clip in chosen if self.named[clip] not in (number, -1)]
+            marker = "os^Dv"[i // 10 % 5]
+            chart.scatter(*places[chosen].T, s=36, color=f"C{i % 10}", marker=marker, label=name)
+            chart.scatter(*places[wrong].T, s=130, facecolors="none", edgecolors="black", linewidths=0.9)
+        chart.set(title="Support set; circled: named wrongly by the others", xticks=[], yticks=[])
+        chart.legend(frameon=False, fontsize="small", loc="upper left", bbox_to_anchor=(0, -0.02), ncols=5)
+
+        pairs = Counter((self.targets[clip], self.named[clip]) for clip in self.judged)
+        counts = np.array([[pairs[row, column] for column in drawn] for row in drawn])
+        matrix.imshow(counts, cmap="Blues", vmin=0, vmax=max(counts.max(), 1))
+        for (row, column), count in np.ndenumerate(counts):
+            if count:
+                shade = "white" if count > counts.max() / 2 else "black"
+                matrix.text(column, row, str(count), ha="center", va="center", color=shade, fontsize="small")
+        right = sum(row["right"] for row in per_class)
+        matrix.set(title=f"{right} of {len(self.judged)} named right", xlabel="named by the others", ylabel="label")
+        matrix.set_xticks(range(len(drawn)), names, rotation=45, ha="right")
+        matrix.set_yticks(range(len(drawn)), names)
+        figure.savefig(path, format="png", dpi=110)
+
+
+def wilson(right: int, n: int) -> tuple[float, float]:
+    """95 % interval of a share, right of n (Wilson 1927, Probable inference); NaN if n is 0."""
+    if n == 0:
+        return math.nan, math.nan
+    share, spread = right / n, Z95**2 / n
+    middle = (share + spread / 2) / (1 + spread)
+    half = Z95 / (1 + spread) * math.sqrt(share * (1 - share) / n + spread / (4 * n))
+    return max(0.0, middle - half), min(1.0, middle + half)
+
+
+def _plane(features: NDArray[np.float64], targets: NDArray[np.intp]) -> NDArray[np.float64]:
+    """Principal plane of the class means: [n, d] -> [n, 2]."""
+    members = np.eye(targets.max() + 1)[targets]
+    means = members.T @ features / members.sum(0)[:, None]
+    centre = means.mean(0)
+    _, vectors = np.linalg.eigh((means - centre) @ (means - centre).T)  # [C, C], ascending
+    axes = (means - centre).T @ vectors[:, ::-1][:, :2]  # [d, 2], orthogonal
+    if axes.shape[1] < 2 or np.linalg.norm(axes[:, 1]) < 1e-9 * np.linalg.norm(axes[:, 0]):
+        # Two means lie on a line: the clips' own direction across it makes the plane.
+        first = axes[:, 0] / (np.linalg.norm(axes[:, 0]) or 1.0)
+        rest = features - centre - np.outer((features - centre) @ first, first)
+        axes = np.stack([first, np.linalg.svd(rest, full_matrices=False)[2][0]], 1)
+    lengths = np.linalg.norm(axes, axis=0)
+    return np.asarray((features - centre) @ (axes / np.where(lengths > 0, lengths, 1.0)))
+
+
+def _none(value: Any) -> Any:
+    return None if isinstance(value, float) and math.isnan(value) else value
+
+
+def _short(label: Any) -> str:
+    return text if len(text := str(label)) <= 18 else text[:17] + "…"

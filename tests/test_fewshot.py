@@ -1,0 +1,503 @@
+"""The few-shot classifier: scikit-learn's contract, the mathematics against slow oracles, bad input, and what it says of itself."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import safetensors.torch
+from scipy.optimize import minimize
+from sklearn.base import clone
+from sklearn.exceptions import NotFittedError
+from sklearn.model_selection import GridSearchCV, cross_val_score
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import FunctionTransformer
+from sklearn.utils.estimator_checks import check_estimator
+
+from mtslvr import linear, novelty
+from mtslvr.fewshot import FewShotClassifier
+from mtslvr.report import Report, wilson
+
+Arrays = tuple[np.ndarray, np.ndarray]
+
+
+def clusters(n_classes: int = 4, shots: int = 6, width: int = 40, noise: float = 1.0, seed: int = 0) -> Arrays:
+    """Gaussian clusters around the same means for every seed: float32 [n, width] and class numbers."""
+    means = np.random.default_rng(99).standard_normal((n_classes, width))
+    y = np.repeat(np.arange(n_classes), shots)
+    X = means[y] + noise * np.random.default_rng(seed).standard_normal((len(y), width))
+    return (X * np.repeat([1, 50], width // 2) + 7).astype(np.float32), y  # heads of different scale, far from zero
+
+
+# scikit-learn's contract
+
+
+@pytest.mark.parametrize("method", linear.METHODS)
+@pytest.mark.filterwarnings("ignore::RuntimeWarning")  # some checks pass infinities on purpose
+def test_check_estimator(method: str) -> None:
+    checks = check_estimator(FewShotClassifier(method=method), on_skip=None)
+    assert {check["check_name"] for check in checks if check["status"] == "skipped"} <= {
+        "check_array_api_input",  # only with SCIPY_ARRAY_API set
+        "check_classifier_data_not_an_array",  # only with pandas
+    }
+    assert not [check for check in checks if check["status"] not in ("passed", "skipped")]
+    assert len(checks) > 50
+
+
+def test_pipeline_grid_search_and_clone() -> None:
+    X, y = clusters()
+    names = np.array(["a", "bee", "c", "d"])[y]
+    pipeline = make_pipeline(FunctionTransformer(), FewShotClassifier())
+    assert cross_val_score(pipeline, X, names, cv=3).mean() > 0.9
+    search = GridSearchCV(FewShotClassifier(), {"method": linear.METHODS, "space": ["combined", "variant"]}, cv=2)
+    assert search.fit(X, names).best_score_ > 0.9
+    copy = clone(FewShotClassifier(space="variant", C=3.0, encoder="f00"))
+    assert copy.get_params()["space"] == "variant" and copy.get_params()["encoder"] == "f00" and copy.C == 3.0
+
+
+def test_importing_it_does_not_import_torch() -> None:
+    code = "import sys, mtslvr.fewshot; print('torch' in sys.modules, 'matplotlib' in sys.modules)"
+    out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=Path(__file__).parent.parent)
+    assert out.stdout.split() == ["False", "False"], out.stderr
+
+
+# labels
+
+
+@pytest.mark.parametrize(
+    "names",
+    [["dog", "cat", "owl", "pig"], [3, -1, 7, 2], [0.0, 4.0, 2.0, 1.0], [("a", 1), ("b", 2), ("a", 2), ("c", 0)]],
+    ids=["str", "int", "float", "tuple"],
+)
+def test_labels_come_back_as_they_came(names: list[Any]) -> None:
+    X, y = clusters()
+    given = [names[number] for number in y]
+    classifier = FewShotClassifier().fit(X, given)
+    named = classifier.predict(X).tolist()
+    assert named == given and type(named[0]) is type(given[0])
+    assert classifier.classes_.tolist() == sorted(names)
+    assert [given[i] for i in np.flatnonzero(classifier.predict_proba(X)[:, 0] > 0.5)] == [min(names)] * 6
+
+
+def test_boolean_labels() -> None:
+    X, y = clusters(n_classes=2)
+    assert FewShotClassifier().fit(X, y == 1).predict(X).dtype == bool
+
+
+# the mathematics
+
+
+@pytest.mark.parametrize("method", linear.METHODS)
+@pytest.mark.parametrize("shots", [1, 5])
+def test_learns(method: str, shots: int) -> None:
+    X, y = clusters(shots=shots, noise=0.8)
+    queries, truth = clusters(shots=50, noise=0.8, seed=1)
+    classifier = FewShotClassifier(method=method).fit(X, y)
+    probabilities = classifier.predict_proba(queries)
+    np.testing.assert_allclose(probabilities.sum(1), 1)
+    np.testing.assert_array_equal(probabilities.argmax(1), classifier.predict(queries))
+    assert classifier.score(queries, truth) > (0.7 if shots == 1 else 0.95)
+
+
+@pytest.mark.parametrize("shape", [(12, 30), (40, 6)], ids=["wide", "tall"])
+def test_ridge_minimises_its_loss(shape: tuple[int, int]) -> None:
+    rng = np.random.default_rng(0)
+    features, targets = rng.standard_normal(shape), np.arange(shape[0]) % 7 % 3  # 3 classes, unbalanced
+    found = linear.fit("ridge", features, targets, 10.0, 0)
+    weight = (len(targets) / (3 * np.bincount(targets)))[targets]
+    for number in range(3):
+
+        def loss(w: np.ndarray, number: int = number) -> float:
+            errors = (targets == number) - features @ w[:-1] - w[-1]
+            return float((weight * errors**2).sum() + (w[:-1] ** 2).sum() / 10.0)
+
+        best = minimize(loss, np.zeros(shape[1] + 1), options={"gtol": 1e-8}).x
+        np.testing.assert_allclose(found.weights[number], best[:-1], atol=1e-5)
+        np.testing.assert_allclose(found.biases[number], best[-1], atol=1e-5)
+
+
+@pytest.mark.parametrize("shape", [(12, 30), (40, 6)], ids=["wide", "tall"])
+def test_ridge_held_out_scores_are_those_of_a_fit_without_the_clip(shape: tuple[int, int]) -> None:
+    rng = np.random.default_rng(0)
+    features, targets = rng.standard_normal(shape), np.arange(shape[0]) % 7 % 3
+    weight = (len(targets) / (3 * np.bincount(targets)))[targets]
+    held_out = linear.fit("ridge", features, targets, 10.0, 0).held_out
+    assert held_out is not None
+    for i in range(len(targets)):
+        others = np.arange(len(targets)) != i
+        design = np.hstack([features[others], np.ones((len(targets) - 1, 1))])
+        penalty = np.diag([0.1] * shape[1] + [0.0])
+        slow = np.linalg.solve(
+            design.T @ (weight[others, None] * design) + penalty,
+            design.T @ (weight[others, None] * np.eye(3)[targets[others]]),
+        )
+        np.testing.assert_allclose(held_out[i], np.append(features[i], 1.0) @ slow, atol=1e-8)
+
+
+@pytest.mark.parametrize("method", ["centroid", "logistic"])
+def test_leave_one_out_is_a_fit_without_the_clip(method: str) -> None:
+    rng = np.random.default_rng(0)
+    features, targets = rng.standard_normal((9, 5)), np.array([0, 0, 0, 0, 1, 1, 1, 1, 2])
+    scores = linear.leave_one_out(method, features, targets, 10.0, 0)
+    assert np.isnan(scores[8]).all(), "the only clip of its class cannot be judged"
+    for i in range(8):
+        others = np.arange(9) != i
+        without = linear.fit(method, features[others], targets[others], 10.0, 0)
+        expected = without.weights @ features[i] + without.biases
+        np.testing.assert_allclose(scores[i] - scores[i].max(), expected - expected.max(), atol=1e-6)
+
+
+def test_centroid_is_the_nearest_mean() -> None:
+    X, y = clusters(noise=3.0)
+    queries, _ = clusters(shots=20, noise=3.0, seed=1)
+    classifier = FewShotClassifier(method="centroid").fit(X, y)
+    features = classifier._features(queries)
+    means = np.stack([classifier.support_[y == number].mean(0) for number in range(4)])
+    slow = [np.argmin([np.linalg.norm(feature - mean) for mean in means]) for feature in features]
+    np.testing.assert_array_equal(classifier.predict(queries), slow)
+
+
+def test_heads_count_alike() -> None:
+    X, y = clusters()
+    stretched = X * np.repeat([1000, 0.01], 20).astype(np.float32)
+    plain, scaled = FewShotClassifier().fit(X, y), FewShotClassifier().fit(stretched, y)
+    np.testing.assert_allclose(plain.predict_proba(X), scaled.predict_proba(stretched), atol=1e-4)
+    assert plain.head_weights_ == pytest.approx(scaled.head_weights_, abs=1e-3)
+
+
+def test_head_weights_show_the_head_that_matters() -> None:
+    X, y = clusters(shots=5, noise=0.5)
+    X[:, :20] = np.random.default_rng(3).standard_normal((len(X), 20))  # nothing to learn in the invariant head
+    classifier = FewShotClassifier().fit(X, y)
+    assert sum(classifier.head_weights_.values()) == pytest.approx(1)
+    assert classifier.head_weights_["variant"] > 0.55
+    assert FewShotClassifier(space="variant").fit(X, y).head_weights_ == {"variant": 1.0}
+    assert FewShotClassifier(n_invariant=0).fit(X, y).head_weights_ == {"combined": 1.0}
+    assert FewShotClassifier().fit(X[:, 1:], y).head_weights_ == {"combined": 1.0}, "an odd width is one head"
+
+
+@pytest.mark.parametrize(("space", "columns"), [("invariant", slice(0, 8)), ("variant", slice(8, 40))])
+def test_space_chooses_columns(space: str, columns: slice) -> None:
+    X, y = clusters()
+    part = FewShotClassifier(space=space, n_invariant=8).fit(X, y)
+    alone = FewShotClassifier(n_invariant=0).fit(X[:, columns], y)
+    np.testing.assert_allclose(part.predict_proba(X), alone.predict_proba(X[:, columns]), atol=1e-12)
+
+
+def test_unbalanced_shots_do_not_favour_the_large_class() -> None:
+    X, y = clusters(n_classes=2, shots=41, noise=4.0)
+    queries, _ = clusters(n_classes=2, shots=200, noise=4.0, seed=1)
+    chosen = np.r_[0:41, 41:43]  # 41 shots against 2
+    named = FewShotClassifier().fit(X[chosen], y[chosen]).predict(queries)
+    assert 0.3 < (named == 0).mean() < 0.8
+
+
+def test_the_order_and_company_of_queries_do_not_count() -> None:
+    X, y = clusters()
+    classifier = FewShotClassifier().fit(X, y)
+    together = classifier.predict_proba(X)
+    alone = np.vstack([classifier.predict_proba(x[None]) for x in X[::-1]])[::-1]
+    np.testing.assert_allclose(together, alone, atol=1e-12)
+
+
+def test_probabilities_are_calibrated_to_the_task() -> None:
+    easy, hard = (FewShotClassifier().fit(*clusters(shots=10, noise=noise)) for noise in (0.5, 6.0))
+    assert easy.temperature_ < hard.temperature_
+    queries, truth = clusters(shots=200, noise=6.0, seed=1)
+    probabilities = hard.predict_proba(queries)
+    assert abs(probabilities.max(1).mean() - (probabilities.argmax(1) == truth).mean()) < 0.12
+
+
+# open set
+
+
+def test_reject() -> None:
+    X, y = clusters(n_classes=6, noise=0.7)
+    queries, truth = clusters(n_classes=6, shots=30, noise=0.7, seed=1)
+    known = np.array(list("abcd"))
+    classifier = FewShotClassifier().fit(X[y < 4], known[y[y < 4]])
+    answers = classifier.predict(queries, reject="auto")
+    assert answers.dtype == object
+    assert np.mean(answers[truth >= 4] == "unknown") > 0.8
+    assert np.mean(answers[truth < 4] == known[truth[truth < 4]]) > 0.8
+    np.testing.assert_array_equal(answers, classifier.predict(queries, reject=classifier.threshold_))
+    assert set(classifier.predict(queries, reject=1e-9, unknown_label=-1)) == {-1}
+    np.testing.assert_array_equal(classifier.predict(queries, reject=1e9), classifier.predict(queries))
+    for wrong in ("automatic", 0, -1.0, float("nan"), True):
+        with pytest.raises(ValueError, match=r"expected None, 'auto' or a number above 0"):
+            classifier.predict(queries, reject=wrong)
+
+
+def test_novelty_against_a_slow_oracle() -> None:
+    rng = np.random.default_rng(0)
+    support, targets = rng.standard_normal((9, 3)), np.array([0, 0, 0, 1, 1, 1, 2, 2, 3])
+    queries = rng.standard_normal((50, 3))
+    slow = [min(np.linalg.norm(query - clip) for clip in support) for query in queries]
+    np.testing.assert_allclose(novelty.nearest(queries, support), slow)
+    others = [
+        [np.linalg.norm(clip - other) for other in support[targets != t]]
+        for clip, t in zip(support, targets, strict=True)
+    ]
+    unit, threshold = novelty.measure(support, targets)
+    assert unit == pytest.approx(np.median([min(row) for row in others]))
+    strangers = np.array([min(row) for row in others])
+    known = np.array([min(np.linalg.norm(support[i] - support[j]) for j in range(9) if j != i) for i in range(8)])
+    accepted, rejected = np.mean(strangers <= threshold * unit + 1e-9), np.mean(known > threshold * unit + 1e-9)
+    assert abs(accepted - rejected) <= 1 / 8 + 1e-9
+    assert novelty.measure(support[[0, 3, 6]], np.arange(3))[1] == novelty.THRESHOLD
+
+
+def test_blocks_do_not_change_novelty(monkeypatch: pytest.MonkeyPatch) -> None:
+    X, y = clusters()
+    features = X.astype(np.float64)
+    whole = novelty.measure(features, y), novelty.nearest(features + 1, features)
+    monkeypatch.setattr(novelty, "BLOCK", 50)
+    assert novelty.measure(features, y) == pytest.approx(whole[0])
+    np.testing.assert_allclose(novelty.nearest(features + 1, features), whole[1], rtol=1e-6)
+
+
+# bad input
+
+
+def test_bad_input() -> None:
+    X, y = clusters()
+    fitted = FewShotClassifier().fit(X, y)
+    with pytest.raises(NotFittedError):
+        FewShotClassifier().predict(X)
+    with pytest.raises(NotFittedError):
+        FewShotClassifier().report()
+    with pytest.raises(ValueError, match="X has 39 features, but FewShotClassifier is expecting 40 features"):
+        fitted.predict(X[:, 1:])
+    with pytest.raises(ValueError, match="inconsistent numbers of samples"):
+        FewShotClassifier().fit(X, y[1:])
+    with pytest.raises(ValueError, match="contains NaN"):
+        FewShotClassifier().fit(np.where(X[3, 3] == X, np.nan, X), y)
+    with pytest.raises(ValueError, match="contains NaN"):
+        fitted.predict(np.full((1, 40), np.nan))
+    with pytest.raises(ValueError, match=r"one class only .*'dog'.*at least two"):
+        FewShotClassifier().fit(X, ["dog"] * len(X))
+    with pytest.raises(TypeError, match=r"several types \(int, str\)"):
+        FewShotClassifier().fit(X, ["dog", 1] * 12)
+    with pytest.raises(TypeError, match=r"several types \(bool, int\)"):
+        FewShotClassifier().fit(X, [True, 2] * 12)
+    with pytest.raises(ValueError, match="Expected 2D array, got 1D"):
+        fitted.predict(X[0])
+    with pytest.raises(ValueError, match="Unknown label type"):
+        FewShotClassifier().fit(X, np.linspace(0, 1, len(X)))
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"space": "both"}, "space='both': expected one of combined, invariant, variant"),
+        ({"method": "svm"}, "method='svm': expected one of ridge"),
+        ({"C": 0.0}, "C=0.0: expected a number above 0"),
+        ({"C": float("inf")}, "C=inf: expected a number above 0"),
+        ({"n_invariant": 41}, "n_invariant=41: expected 0 to 40"),
+        ({"n_invariant": 2.5}, "n_invariant=2.5: expected 0 to 40"),
+        ({"n_invariant": 0, "space": "variant"}, "needs embeddings of two heads"),
+    ],
+)
+def test_bad_settings(settings: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        FewShotClassifier(**settings).fit(*clusters())
+
+
+@pytest.mark.parametrize("method", linear.METHODS)
+def test_embeddings_that_are_all_alike(method: str) -> None:
+    classifier = FewShotClassifier(method=method).fit(np.ones((4, 10)), [0, 0, 1, 1])
+    np.testing.assert_allclose(classifier.predict_proba(np.ones((1, 10))), 0.5)
+    assert classifier.report().to_dict()["clips"] == 4
+
+
+# speed
+
+
+def test_speed() -> None:
+    X, y = clusters(n_classes=5, shots=5, width=1000)
+
+    def fastest(classifier: FewShotClassifier) -> float:
+        times = []
+        for _ in range(7):
+            start = time.perf_counter()
+            classifier.fit(X, y)
+            times.append(time.perf_counter() - start)
+        return min(times)
+
+    assert fastest(FewShotClassifier()) < 0.05
+    assert fastest(FewShotClassifier(method="centroid")) < 0.05
+
+
+# report
+
+
+def test_report() -> None:
+    X, y = clusters(shots=6, noise=0.7)
+    names = np.array(["cat", "dog", "owl", "pig"])[y]
+    names[2] = "dog"  # a cat
+    X, names = np.vstack([X, X[:1] * 2]), np.append(names, "yak")  # a class of one clip
+    report = FewShotClassifier().fit(X, names).report()
+    found = report.to_dict()
+    assert (found["clips"], found["judged"]) == (25, 24)
+    assert found["suspects"][0][:3] == [2, "dog", "cat"]
+    assert ["dog", "cat", 1] in found["confusions"]
+    assert found["low"] < found["accuracy"] < found["high"]
+    rows = {row["label"]: row for row in found["per_class"]}
+    assert rows["yak"] == {**rows["yak"], "clips": 1, "right": 0, "accuracy": None, "low": None, "high": None}
+    assert rows["dog"]["clips"] == 7 and rows["dog"]["right"] == 6
+    assert json.loads(json.dumps(found)) == found
+    text = str(report)
+    assert "look again at clip 2, labelled dog: the others say cat" in text
+    assert "record next: " in text and "24 judged" in text
+    assert max(map(len, text.splitlines())) <= 80
+
+
+def test_report_of_one_clip_a_class() -> None:
+    report = FewShotClassifier().fit(*clusters(shots=1)).report()
+    assert "accuracy unknown" in str(report) and report.to_dict()["accuracy"] is None
+
+
+def test_report_wants_recordings_where_they_help() -> None:
+    X, y = clusters(n_classes=4, shots=6, noise=0.5)
+    X[y == 1] = X[y == 0] + 0.01  # two classes that cannot be told apart
+    report = FewShotClassifier().fit(X, y).report()
+    assert set(report.record_next[:2]) == {0, 1}
+    assert {pair[:2] for pair in report.confusions} <= {(0, 1), (1, 0)}
+
+
+def test_wilson_interval() -> None:
+    assert wilson(8, 10) == pytest.approx((0.4902, 0.9433), abs=1e-4)  # Wilson's formula as in Newcombe 1998
+    assert wilson(0, 10)[0] == 0.0 and wilson(10, 10)[1] == 1.0
+    low, high = wilson(5, 10)
+    assert low + high == pytest.approx(1)
+
+
+@pytest.mark.parametrize(("n_classes", "shots"), [(2, 3), (4, 6), (40, 2), (3, 1)])
+def test_plot(tmp_path: Path, n_classes: int, shots: int) -> None:
+    pytest.importorskip("matplotlib")
+    report = FewShotClassifier().fit(*clusters(n_classes=n_classes, shots=shots)).report()
+    assert np.array(report.places).shape == (n_classes * shots, 2)
+    report.plot(tmp_path / "report.png")
+    assert (tmp_path / "report.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_map_shows_what_separates() -> None:
+    rng = np.random.default_rng(0)
+    targets = np.repeat(np.arange(3), 10)
+    features = rng.standard_normal((30, 50))
+    features[:, :2] += 9 * np.array([[1, 0], [0, 1], [-1, -1]])[targets]
+    places = np.array(Report.of([0, 1, 2], targets, np.full((30, 3), np.nan), features).places)
+    means = np.stack([places[targets == number].mean(0) for number in range(3)])
+    nearest = np.linalg.norm(places[:, None] - means, axis=2).argmin(1)
+    np.testing.assert_array_equal(nearest, targets)
+
+
+# folders
+
+
+@pytest.mark.parametrize("names", [list("abcd"), [3, -1, 7, 2], [0.0, 4.0, 2.0, 1.0]], ids=["str", "int", "float"])
+@pytest.mark.parametrize("method", linear.METHODS)
+def test_saved_and_loaded(tmp_path: Path, names: list[Any], method: str) -> None:
+    X, y = clusters(noise=2.0)
+    labels = [names[number] for number in y]
+    saved = FewShotClassifier(method=method, encoder="00c0ffee", n_invariant=20).fit(X, labels)
+    saved.save_pretrained(tmp_path)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["README.md", "config.json", "model.safetensors"]
+    loaded = FewShotClassifier.from_pretrained(tmp_path, encoder="00c0ffee")
+    assert loaded.get_params() == saved.get_params()
+    np.testing.assert_array_equal(loaded.predict(X), saved.predict(X))
+    assert loaded.classes_.dtype == saved.classes_.dtype and loaded.head_weights_ == saved.head_weights_
+    np.testing.assert_allclose(loaded.predict_proba(X), saved.predict_proba(X), atol=1e-12)
+    np.testing.assert_array_equal(loaded.predict(X, reject="auto"), saved.predict(X, reject="auto"))
+    assert loaded.report().to_dict()["per_class"] == saved.report().to_dict()["per_class"]
+
+
+def test_saved_object_labels(tmp_path: Path) -> None:
+    X, y = clusters(n_classes=2)
+    FewShotClassifier().fit(X, np.array(["no", "yes"], dtype=object)[y]).save_pretrained(tmp_path / "s")
+    assert FewShotClassifier.from_pretrained(tmp_path / "s").predict(X)[0] == "no"
+    FewShotClassifier().fit(X, y == 1).save_pretrained(tmp_path / "b")
+    assert FewShotClassifier.from_pretrained(tmp_path / "b").predict(X).dtype == bool
+    with pytest.raises(TypeError, match="labels of type tuple cannot be saved"):
+        FewShotClassifier().fit(X, [(int(number),) for number in y]).save_pretrained(tmp_path / "t")
+    with pytest.raises(NotFittedError):
+        FewShotClassifier().save_pretrained(tmp_path / "u")
+    assert not (tmp_path / "t").exists() and not (tmp_path / "u").exists()
+
+
+def test_another_encoder_is_refused(tmp_path: Path) -> None:
+    FewShotClassifier(encoder="aaaa").fit(*clusters()).save_pretrained(tmp_path)
+    with pytest.raises(ValueError, match=r"fingerprint aaaa, and this model's is bbbb"):
+        FewShotClassifier.from_pretrained(tmp_path, encoder="bbbb")
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        {"model_type": "mtslvr"},
+        {"format_version": 2},
+        {"settings": {"method": "svm"}},
+        {"settings": {"evil": 1}},
+        {"settings": [1]},
+        {"settings": {"C": "10"}},
+        {"settings": {"n_invariant": 10.5}},
+        {"labels": {"type": "str", "objects": False, "values": [1, 2, 3, 4]}},
+        {"labels": {"type": "int", "objects": False, "values": [4, 3, 2, 1]}},
+        {"labels": {"type": "int", "objects": False, "values": [1, 2, 3, 10**30]}},
+        {"labels": {"type": "int", "objects": False, "values": [1, 2]}},
+        {"labels": {"type": "eval", "objects": False, "values": ["a", "b", "c", "d"]}},
+        {"labels": {"type": "str", "objects": False, "values": "abcd"}},
+        {"labels": None},
+        {"n_features": 41},
+        {"n_features": -1},
+        {"n_features": "wide"},
+        {"numbers": {"temperature_": 0.0, "unit_": 1.0, "threshold_": 1.0}},
+        {"numbers": {}},
+        {"head_weights": {"invariant": "x"}},
+        {"head_weights": {"left": 0.5, "right": 0.5}},
+    ],
+    ids=str,
+)
+def test_hostile_configurations(tmp_path: Path, damage: dict[str, Any]) -> None:
+    FewShotClassifier().fit(*clusters()).save_pretrained(tmp_path)
+    config = json.loads((tmp_path / "config.json").read_text())
+    (tmp_path / "config.json").write_text(json.dumps({**config, **damage}))
+    with pytest.raises(ValueError, match=r"config\.json|model\.safetensors"):
+        FewShotClassifier.from_pretrained(tmp_path)
+
+
+@pytest.mark.parametrize("damage", ["targets", "scale", "nan", "shape", "missing", "extra", "garbage", "bfloat16"])
+def test_hostile_tensors(tmp_path: Path, damage: str) -> None:
+    saved = FewShotClassifier().fit(*clusters())
+    saved.save_pretrained(tmp_path)
+    path = tmp_path / "model.safetensors"
+    tensors = safetensors.torch.load_file(path)
+    if damage == "targets":
+        tensors["targets_"][0] = 9
+    elif damage == "scale":
+        tensors["scale_"][0] = 0
+    elif damage == "nan":
+        tensors["coef_"][0, 0] = float("nan")
+    elif damage == "shape":
+        tensors["support_"] = tensors["support_"][:, 1:].contiguous()
+    elif damage == "missing":
+        del tensors["targets_"]
+    elif damage == "extra":
+        tensors["more"] = tensors["mean_"].clone()
+    elif damage == "bfloat16":
+        tensors = {
+            name: tensor.bfloat16() if "_" in name and tensor.is_floating_point() else tensor
+            for name, tensor in tensors.items()
+        }
+    path.write_bytes(b"garbage" if damage == "garbage" else safetensors.torch.save(tensors))
+    if damage == "bfloat16":  # only coarse
+        assert FewShotClassifier.from_pretrained(tmp_path).score(*clusters()) > 0.9
+        return
+    with pytest.raises(ValueError, match=r"model\.safetensors"):
+        FewShotClassifier.from_pretrained(tmp_path)

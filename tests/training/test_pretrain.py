@@ -1,0 +1,164 @@
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from mtslvr.model import MTSLVR
+from training.pretrain import PretrainConfig, Views, learning_rate, pretrain
+from training.run import read_config, read_log
+
+ROOT = Path(__file__).parents[2]
+RUNS = sorted((ROOT / "training" / "runs").glob("*.toml"))
+TINY = ["synthetic=1.0", "seconds=0.3", "batch=4", "n_validation=1", "validate_every=2", "warmup=0"]
+CPU = torch.device("cpu")
+
+
+def config(*overrides: str, run: str = "smoke") -> PretrainConfig:
+    return read_config(PretrainConfig, ROOT / "training" / "runs" / f"{run}.toml", [*TINY, *overrides])
+
+
+def start(out: Path, *overrides: str, launcher: tuple[str, ...] = ("-m",)) -> "subprocess.Popen[str]":
+    run = str(ROOT / "training" / "runs" / "smoke.toml")
+    command = [
+        sys.executable,
+        *launcher,
+        "training.pretrain",
+        run,
+        *TINY,
+        *overrides,
+        "--out",
+        str(out),
+        "--device",
+        "cpu",
+    ]
+    return subprocess.Popen(
+        command, cwd=ROOT, env=os.environ | {"OMP_NUM_THREADS": "1"}, stderr=subprocess.PIPE, text=True
+    )
+
+
+def weights(out: Path) -> dict[str, torch.Tensor]:
+    state: dict[str, torch.Tensor] = torch.load(out / "checkpoint.pt", weights_only=True)["learner"]
+    return state
+
+
+@pytest.mark.parametrize("run", [path.stem for path in RUNS])
+def test_every_run_file_starts_and_finishes(run: str, tmp_path: Path) -> None:
+    cfg = config("steps=2", "precision=float32", run=run)
+    pretrain(cfg, None, tmp_path / run, CPU)
+    model = MTSLVR.from_pretrained(tmp_path / run / "model")
+    assert model.config.adapter == cfg.adapter
+    assert model.embed(np.ones(8_000, np.float32), sample_rate=16_000).shape == (1000,)
+    assert model.config.training["sounds_seen"] == 2 * cfg.batch
+    assert (tmp_path / run / "curves.png").stat().st_size > 10_000
+    assert len((ROOT / "training" / "runs" / f"{run}.toml").read_text().splitlines()) <= 12
+    expected = set()
+    if cfg.contrastive != "none":
+        expected.add("contrastive")
+    if cfg.predictive_weight:
+        expected.add("predictive")
+    assert expected == set(read_log(tmp_path / run / "log.jsonl")[0]) & {"contrastive", "predictive"}
+
+
+def test_a_killed_run_ends_with_the_same_weights(tmp_path: Path) -> None:
+    overrides = ["steps=8", "checkpoint_minutes=0.0", "patience=5"]  # a checkpoint after every step
+    whole, killed = tmp_path / "whole", tmp_path / "killed"
+    process = start(killed, *overrides)
+    deadline = time.monotonic() + 120
+    while not (killed / "checkpoint.pt").exists() and time.monotonic() < deadline:
+        time.sleep(0.05)
+    process.kill()
+    process.communicate()
+    assert process.returncode == -signal.SIGKILL  # it had not finished
+    for out in (killed, whole):
+        process = start(out, *overrides)
+        _, errors = process.communicate(timeout=300)
+        assert process.returncode == 0, errors
+    a, b = weights(whole), weights(killed)
+    assert all(torch.equal(a[name], b[name]) for name in a)
+    assert (whole / "model" / "model.safetensors").read_bytes() == (killed / "model" / "model.safetensors").read_bytes()
+    steps = [line["step"] for line in read_log(killed / "log.jsonl") if line["split"] == "validation"]
+    assert steps == [2, 4, 6, 8]  # none twice, none missing
+
+
+def test_sigterm_saves_and_stops(tmp_path: Path) -> None:
+    process = start(tmp_path / "run", "steps=100000")
+    deadline = time.monotonic() + 120
+    while not read_log(tmp_path / "run" / "log.jsonl") and time.monotonic() < deadline:
+        time.sleep(0.05)
+    process.terminate()
+    _, errors = process.communicate(timeout=120)
+    assert process.returncode == 1
+    assert "run the same command again to go on" in errors
+    assert weights(tmp_path / "run")
+
+
+def test_two_processes_train_together(tmp_path: Path) -> None:
+    process = start(
+        tmp_path / "run",
+        "steps=2",
+        launcher=("-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2", "-m"),
+    )
+    _, errors = process.communicate(timeout=300)
+    assert process.returncode == 0, errors
+    assert MTSLVR.from_pretrained(tmp_path / "run" / "model").spaces["combined"] == 1000
+    lines = read_log(tmp_path / "run" / "log.jsonl")
+    assert [line["step"] for line in lines if line["split"] == "validation"] == [2]  # only one of them writes
+
+
+def test_batches_follow_from_the_seed_alone() -> None:
+    views = Views(config(), None, 4, CPU)
+    first, again, other = views(7), views(7), views(8)
+    assert all(torch.equal(a, b) for a, b in zip(first, again, strict=True))
+    assert not torch.equal(first[0], other[0])
+    assert not torch.equal(first[0], first[1])  # same chain, other parameters
+
+
+def test_accumulation_sees_as_many_sounds(tmp_path: Path) -> None:
+    pretrain(config("steps=1", "accumulate=2", "batch=8"), None, tmp_path / "run", CPU)
+    assert MTSLVR.from_pretrained(tmp_path / "run" / "model").config.training["sounds_seen"] == 8
+
+
+def test_schedules() -> None:
+    paper = PretrainConfig()
+    assert learning_rate(paper, 0) == pytest.approx(5e-5)
+    assert learning_rate(paper, 1000) == pytest.approx(0)
+    assert learning_rate(paper, 2000) == pytest.approx(5e-5)  # it comes back up
+    cosine = config("steps=100", "warmup=10", "lr=1.0")
+    assert learning_rate(cosine, 0) == pytest.approx(0.1)
+    assert learning_rate(cosine, 10) == pytest.approx(1.0)
+    assert learning_rate(cosine, 100) == pytest.approx(0)
+
+
+def test_early_stopping_keeps_the_best_weights(tmp_path: Path) -> None:
+    # A delta that nothing improves by: the first validation is the best, and two more without improvement end the run.
+    pretrain(config("steps=50", "validate_every=1", "patience=2", "delta=1000.0"), None, tmp_path / "run", CPU)
+    progress = torch.load(tmp_path / "run" / "checkpoint.pt", weights_only=True)["progress"]
+    assert progress["step"] == 3
+    assert progress["stopped_early"]
+
+
+def test_a_non_finite_loss_stops_the_run_and_says_where(tmp_path: Path) -> None:
+    with pytest.raises(FloatingPointError, match="step"):
+        pretrain(config("steps=20", "lr=1e30"), None, tmp_path / "run", CPU)
+    failure = torch.load(tmp_path / "run" / "failure.pt", weights_only=True)
+    assert {"step", "batch_seed", "losses", "learner"} <= set(failure)
+
+
+def test_mistakes_are_told(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="unknown stepz"):
+        config("stepz=3")
+    with pytest.raises(ValueError, match=r"batch is 'many', expected a int"):
+        config("batch=many")
+    with pytest.raises(ValueError, match="needs sound"):
+        pretrain(config("synthetic=0.0"), None, tmp_path / "none", CPU)
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "config.json").write_text(json.dumps({"steps": 7}))
+    with pytest.raises(ValueError, match="holds a run with other values of"):
+        pretrain(config(), None, tmp_path / "run", CPU)

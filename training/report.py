@@ -1,0 +1,110 @@
+"""What an evaluation found, as a table and as a bar chart."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from matplotlib.figure import Figure
+
+
+@dataclass(frozen=True)
+class Result:
+    """One number of the table.
+
+    Args:
+        accuracy, interval: %, the mean over tasks, and 1.96 * standard deviation / sqrt(tasks).
+        seconds: what solving the tasks took, the clips being embedded.
+    """
+
+    encoder: str
+    fingerprint: str
+    space: str
+    data: str
+    n_classes: int
+    n_clips: int
+    n_ways: int
+    n_shots: int
+    n_tasks: int
+    classifier: str
+    accuracy: float
+    interval: float
+    seconds: float
+
+
+def table(results: Sequence[Result]) -> str:
+    """Rows: encoder and space; columns: sets, and their mean; a block for each number of shots."""
+    blocks = []
+    for n_shots, block in _by_shots(results).items():
+        data = _names(block)
+        rows = [["", *data, "mean"]]
+        for row, found in _rows(block).items():
+            cells = [_cell(found[name].accuracy, found[name].interval) if name in found else "-" for name in data]
+            rows.append([row, *cells, _cell(*_mean(found.values()))])
+        widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+        lines = [
+            row[0].ljust(widths[0])
+            + "".join(f"  {cell:>{width}}" for cell, width in zip(row[1:], widths[1:], strict=True))
+            for row in rows
+        ]
+        first = block[0]
+        blocks.append(
+            "\n".join(
+                [
+                    f"{first.n_ways}-way {n_shots}-shot accuracy %, {first.n_tasks} tasks a set, {first.classifier}",
+                    *lines,
+                ]
+            )
+        )
+    return "\n\n".join(blocks)
+
+
+def plot(results: Sequence[Result], path: Path) -> None:
+    """Bar chart of the table as PNG: a panel for each number of shots, 95 % intervals, the level of chance."""
+    shots, data = _by_shots(results), [*_names(results), "mean"]
+    figure = Figure(figsize=(max(7, 1.2 * len(data) + 2), 3 * len(shots)), layout="constrained")
+    for axes, (n_shots, block) in zip(figure.subplots(len(shots), squeeze=False)[:, 0], shots.items(), strict=True):
+        rows = _rows(block)
+        width = 0.8 / len(rows)
+        for i, (row, found) in enumerate(rows.items()):
+            bars = {name: (result.accuracy, result.interval) for name, result in found.items()} | {
+                "mean": _mean(found.values())
+            }
+            at = [data.index(name) + (i - (len(rows) - 1) / 2) * width for name in bars]
+            heights, intervals = zip(*bars.values(), strict=True)
+            axes.bar(at, heights, width, yerr=intervals, label=row, error_kw={"elinewidth": 0.8})
+        axes.axhline(100 / block[0].n_ways, color="grey", linestyle=":", linewidth=1, label="chance")
+        axes.set(ylabel="accuracy %", ylim=(0, 100), title=f"{block[0].n_ways}-way {n_shots}-shot")
+        axes.set_xticks(range(len(data)), data)
+        axes.spines[["top", "right"]].set_visible(False)
+    figure.legend(*axes.get_legend_handles_labels(), loc="outside right upper", frameon=False)
+    figure.savefig(path, dpi=150)
+
+
+def _mean(results: Iterable[Result]) -> tuple[float, float]:
+    """Mean accuracy over sets, and its interval: that of the tasks, the sets being these ones."""
+    found = list(results)
+    interval = sum(result.interval**2 for result in found) ** 0.5
+    return sum(result.accuracy for result in found) / len(found), interval / len(found)
+
+
+def _cell(accuracy: float, interval: float) -> str:
+    return f"{accuracy:.1f} ±{interval:.1f}"
+
+
+def _names(results: Iterable[Result]) -> list[str]:
+    return list(dict.fromkeys(result.data for result in results))
+
+
+def _by_shots(results: Sequence[Result]) -> dict[int, list[Result]]:
+    shots = sorted({result.n_shots for result in results})
+    return {n_shots: [result for result in results if result.n_shots == n_shots] for n_shots in shots}
+
+
+def _rows(results: Iterable[Result]) -> dict[str, dict[str, Result]]:
+    """Rows of the table by name; in each the results by set."""
+    rows: dict[str, dict[str, Result]] = {}
+    for result in results:
+        rows.setdefault(f"{result.encoder}/{result.space}", {})[result.data] = result
+    return rows
