@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import math
 import os
+import textwrap
 from collections import Counter
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -83,7 +85,7 @@ class Report:
             for clip in sorted(wrong, key=lambda clip: -self.probability[clip])
         ]
 
-    @property
+    @cached_property
     def per_class(self) -> list[dict[str, Any]]:
         """Of each class: label, clips, right (of the judged), accuracy with its interval, and gain.
 
@@ -91,23 +93,22 @@ class Report:
         error rate of all.
         """
         errors = 0.5 if math.isnan(self.accuracy) else 1 - self.accuracy
+        clips_of = Counter(self.targets)
+        right_of = Counter(self.targets[clip] for clip in self.judged if self.named[clip] == self.targets[clip])
         rows = []
         for number, label in enumerate(self.classes):
-            clips = self.targets.count(number)
+            clips, right = clips_of[number], right_of[number]
             judged = clips if clips > 1 else 0
-            right = sum(self.named[clip] == number == self.targets[clip] for clip in self.judged)
-            gain = (judged - right + 2 * errors) / (judged + 2) / (clips + 1)
-            accuracy = right / judged if judged else math.nan
             low, high = wilson(right, judged)
             rows.append(
                 {
                     "label": label,
                     "clips": clips,
                     "right": right,
-                    "accuracy": accuracy,
+                    "accuracy": right / judged if judged else math.nan,
                     "low": low,
                     "high": high,
-                    "gain": gain,
+                    "gain": (judged - right + 2 * errors) / (judged + 2) / (clips + 1),
                 }
             )
         return rows
@@ -153,7 +154,7 @@ class Report:
             lines.append(f"... and {len(rows) - MAX_DRAWN} more, which need another recording less")
         if self.confusions:
             named = [f"{label} taken for {name} ({count})" for label, name, count in self.confusions[:MAX_LISTED]]
-            lines += ["", "confused: " + ", ".join(named)]
+            lines += ["", *textwrap.wrap("confused: " + ", ".join(named), 80, subsequent_indent="  ")]
         for clip, label, name, probability in self.suspects[:MAX_LISTED]:
             lines.append(f"look again at clip {clip}, labelled {label}: the others say {name} ({probability:.2f})")
         lines += ["", "record next: " + ", ".join(str(label) for label in self.record_next[:3])]
@@ -173,7 +174,7 @@ class Report:
         per_class = self.per_class
         drawn = sorted(sorted(range(len(self.classes)), key=lambda number: -per_class[number]["gain"])[:MAX_DRAWN])
         names = [_short(self.classes[number]) for number in drawn]
-        size = max(4.5, 0.35 * len(drawn))
+        size = max(5.0, 0.35 * len(drawn))  # inches
         figure = Figure(figsize=(2.4 * size, 1.1 * size), layout="constrained")
         chart, matrix = figure.subplots(1, 2)
         places = np.array(self.places)
@@ -184,7 +185,9 @@ class Report:
             chart.scatter(*places[chosen].T, s=36, color=f"C{i % 10}", marker=marker, label=name)
             chart.scatter(*places[wrong].T, s=130, facecolors="none", edgecolors="black", linewidths=0.9)
         chart.set(title="Support set; circled: named wrongly by the others", xticks=[], yticks=[])
-        chart.legend(frameon=False, fontsize="small", loc="upper left", bbox_to_anchor=(0, -0.02), ncols=5)
+        chart.legend(
+            frameon=False, fontsize="small", loc="upper left", bbox_to_anchor=(0, -0.02), ncols=int(0.65 * size)
+        )
 
         pairs = Counter((self.targets[clip], self.named[clip]) for clip in self.judged)
         counts = np.array([[pairs[row, column] for column in drawn] for row in drawn])
@@ -194,7 +197,10 @@ class Report:
                 shade = "white" if count > counts.max() / 2 else "black"
                 matrix.text(column, row, str(count), ha="center", va="center", color=shade, fontsize="small")
         right = sum(row["right"] for row in per_class)
-        matrix.set(title=f"{right} of {len(self.judged)} named right", xlabel="named by the others", ylabel="label")
+        part = f"; the {MAX_DRAWN} classes that gain most from more" if len(drawn) < len(self.classes) else ""
+        matrix.set(
+            title=f"{right} of {len(self.judged)} named right{part}", xlabel="named by the others", ylabel="label"
+        )
         matrix.set_xticks(range(len(drawn)), names, rotation=45, ha="right")
         matrix.set_yticks(range(len(drawn)), names)
         figure.savefig(path, format="png", dpi=110)
@@ -207,7 +213,7 @@ def wilson(right: int, n: int) -> tuple[float, float]:
     share, spread = right / n, Z95**2 / n
     middle = (share + spread / 2) / (1 + spread)
     half = Z95 / (1 + spread) * math.sqrt(share * (1 - share) / n + spread / (4 * n))
-    return max(0.0, middle - half), min(1.0, middle + half)
+    return (0.0 if right == 0 else middle - half), (1.0 if right == n else middle + half)
 
 
 def _plane(features: NDArray[np.float64], targets: NDArray[np.intp]) -> NDArray[np.float64]:

@@ -35,6 +35,13 @@ def clusters(n_classes: int = 4, shots: int = 6, width: int = 40, noise: float =
     return (X * np.repeat([1, 50], width // 2) + 7).astype(np.float32), y  # heads of different scale, far from zero
 
 
+def clip_weights(targets: np.ndarray) -> Arrays:
+    """Ridge's weight of each clip, n in all, and the shares of the classes."""
+    weight = 1 / np.sqrt(np.bincount(targets))[targets]
+    weight *= len(targets) / weight.sum()
+    return weight, np.bincount(targets, weight) / len(targets)
+
+
 # scikit-learn's contract
 
 
@@ -110,7 +117,7 @@ def test_ridge_minimises_its_loss(shape: tuple[int, int]) -> None:
     rng = np.random.default_rng(0)
     features, targets = rng.standard_normal(shape), np.arange(shape[0]) % 7 % 3  # 3 classes, unbalanced
     found = linear.fit("ridge", features, targets, 10.0, 0)
-    weight = (len(targets) / (3 * np.bincount(targets)))[targets]
+    weight, shares = clip_weights(targets)
     for number in range(3):
 
         def loss(w: np.ndarray, number: int = number) -> float:
@@ -119,14 +126,14 @@ def test_ridge_minimises_its_loss(shape: tuple[int, int]) -> None:
 
         best = minimize(loss, np.zeros(shape[1] + 1), options={"gtol": 1e-8}).x
         np.testing.assert_allclose(found.weights[number], best[:-1], atol=1e-5)
-        np.testing.assert_allclose(found.biases[number], best[-1], atol=1e-5)
+        np.testing.assert_allclose(found.biases[number], best[-1] - shares[number] + 1 / 3, atol=1e-5)
 
 
 @pytest.mark.parametrize("shape", [(12, 30), (40, 6)], ids=["wide", "tall"])
 def test_ridge_held_out_scores_are_those_of_a_fit_without_the_clip(shape: tuple[int, int]) -> None:
     rng = np.random.default_rng(0)
     features, targets = rng.standard_normal(shape), np.arange(shape[0]) % 7 % 3
-    weight = (len(targets) / (3 * np.bincount(targets)))[targets]
+    weight, shares = clip_weights(targets)
     held_out = linear.fit("ridge", features, targets, 10.0, 0).held_out
     assert held_out is not None
     for i in range(len(targets)):
@@ -137,7 +144,7 @@ def test_ridge_held_out_scores_are_those_of_a_fit_without_the_clip(shape: tuple[
             design.T @ (weight[others, None] * design) + penalty,
             design.T @ (weight[others, None] * np.eye(3)[targets[others]]),
         )
-        np.testing.assert_allclose(held_out[i], np.append(features[i], 1.0) @ slow, atol=1e-8)
+        np.testing.assert_allclose(held_out[i], np.append(features[i], 1.0) @ slow - shares + 1 / 3, atol=1e-8)
 
 
 @pytest.mark.parametrize("method", ["centroid", "logistic"])
@@ -195,7 +202,7 @@ def test_unbalanced_shots_do_not_favour_the_large_class() -> None:
     queries, _ = clusters(n_classes=2, shots=200, noise=4.0, seed=1)
     chosen = np.r_[0:41, 41:43]  # 41 shots against 2
     named = FewShotClassifier().fit(X[chosen], y[chosen]).predict(queries)
-    assert 0.3 < (named == 0).mean() < 0.8
+    assert 0.25 < (named == 0).mean() < 0.75
 
 
 def test_the_order_and_company_of_queries_do_not_count() -> None:
@@ -312,7 +319,7 @@ def test_bad_settings(settings: dict[str, Any], message: str) -> None:
 @pytest.mark.parametrize("method", linear.METHODS)
 def test_embeddings_that_are_all_alike(method: str) -> None:
     classifier = FewShotClassifier(method=method).fit(np.ones((4, 10)), [0, 0, 1, 1])
-    np.testing.assert_allclose(classifier.predict_proba(np.ones((1, 10))), 0.5)
+    np.testing.assert_allclose(classifier.predict_proba(np.ones((1, 10))), 0.5, atol=0.01)  # SGD is never quite there
     assert classifier.report().to_dict()["clips"] == 4
 
 

