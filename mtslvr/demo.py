@@ -65,7 +65,7 @@ def draw(
     classes = list(classifier.classes_)
     # Principal components know no labels: what lies together here lies together in the embedding.
     place = PCA(2).fit_transform(embeddings / np.linalg.norm(embeddings, axis=1, keepdims=True))
-    figure = Figure(figsize=(11, 5), layout="constrained")
+    figure = Figure(figsize=(11, 5.6), layout="constrained")
     chart, matrix = figure.subplots(1, 2, width_ratios=[3, 2])
 
     colours = [f"C{i}" for i in range(len(classes))]

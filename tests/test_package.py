@@ -62,7 +62,7 @@ def test_only_convert_reads_pickles() -> None:
 def test_public_names() -> None:
     for name in mtslvr.__all__:
         assert getattr(mtslvr, name) is not None
-    assert dir(mtslvr) == mtslvr.__all__
+    assert dir(mtslvr) == sorted(mtslvr.__all__)
     with pytest.raises(AttributeError, match="has no attribute 'embed'"):
         _ = mtslvr.embed
 
