@@ -1,6 +1,9 @@
 """How fast training is on this machine.
 
-    python -m training.benchmark [--device cuda] [--batch 100] [--seconds 5] [--repeats 5] [--json FILE]
+    python -m training.benchmark [--device cuda] [--batch 100] [--seconds 5] [--precision bfloat16] [--repeats 5] [--json FILE]
+
+Step: sounds per second of augmentation and front end alone, of forward and backward of both views and tasks alone, of the
+whole step; and of the floor, the step's multiply-adds at the rate at which this machine multiplies large matrices.
 
 Augmentation: views per second of training/augment.py, and of the same chain written plainly, one sample at a time in
 NumPy, SciPy and torch, as a data set's __getitem__ would have it. The two take turns, so that both meet the same
@@ -23,8 +26,10 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from scipy.signal import resample_poly
+from torch.utils.flop_counter import FlopCounterMode
 
 from training.augment import AUGMENTATIONS, augment, sample_chain, sample_parameters
+from training.pretrain import Learner, PretrainConfig, Views
 
 SAMPLE_RATE = 16_000  # hz
 Wave = NDArray[np.float32]
@@ -144,12 +149,59 @@ def augmentation_rates(batch: int, seconds: float, device: torch.device, n_repea
     }
 
 
+class Noise:
+    """A corpus that costs nothing to read."""
+
+    mean, std = 0.0, 0.1
+
+    def crops(self, n: int, length: int, generator: torch.Generator, balance: str) -> torch.Tensor:
+        return 0.1 * torch.randn(n, length, generator=generator, device=generator.device)
+
+
+def step_rates(batch: int, seconds: float, device: torch.device, precision: str, n_repeats: int) -> dict[str, float]:
+    """Sounds per second of the parts of a step of MT-Parallel with SimCLR, of all of it, and of the machine's floor."""
+    config = PretrainConfig(batch=batch, seconds=seconds, precision=precision)
+    views = Views(config, Noise(), batch, device)  # type: ignore[arg-type]
+    learner = Learner(config).to(device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    optimizer = torch.optim.Adam(learner.parameters(), config.lr)
+    dtype = torch.bfloat16 if precision == "bfloat16" else torch.float32
+    images = views(0)
+    square = torch.randn(4096, 4096, device=device, dtype=dtype)
+
+    def learn(inputs: tuple[torch.Tensor, torch.Tensor, torch.Tensor]) -> None:
+        optimizer.zero_grad()
+        with torch.autocast(device.type, torch.bfloat16, enabled=precision == "bfloat16"):
+            results = learner(*inputs)
+        (results["contrastive"] + results["predictive"]).backward()
+        optimizer.step()
+
+    with FlopCounterMode(display=False) as counter:
+        learn(images)
+    parts: dict[str, Callable[[], object]] = {
+        "views": lambda: views(1),
+        "forward_backward": lambda: learn(images),
+        "step": lambda: learn(views(1)),
+        "matmul": lambda: square @ square,
+    }
+    rounds = [{name: seconds_of(part, device) for name, part in parts.items()} for _ in range(n_repeats + 1)][1:]
+    times = {name: median(one[name] for one in rounds) for name in parts}
+    flops_per_second = 2 * 4096**3 / times["matmul"]
+    return {
+        "views_per_second": batch / times["views"],
+        "forward_backward_per_second": batch / times["forward_backward"],
+        "step_per_second": batch / times["step"],
+        "floor_per_second": batch * flops_per_second / counter.get_total_flops(),
+        "matmul_teraflops": flops_per_second / 1e12,
+    }
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--device", type=torch.device, default="cuda" if torch.cuda.is_available() else "cpu")
     parser.add_argument("--batch", type=int, default=100, help="clips; two views of each")
     parser.add_argument("--seconds", type=float, default=5.0, help="of each clip")
     parser.add_argument("--repeats", type=int, default=5)
+    parser.add_argument("--precision", choices=["float32", "bfloat16"], default="bfloat16", help="of the network")
     parser.add_argument("--json", type=Path, help="write the numbers here as well")
     arguments = parser.parse_args()
     rates = augmentation_rates(arguments.batch, arguments.seconds, arguments.device, arguments.repeats)
@@ -157,9 +209,18 @@ def main() -> None:
     print(f"  batched     {rates['batched_views_per_second']:10.1f} views/s")
     print(f"  per sample  {rates['plain_views_per_second']:10.1f} views/s on the CPU")
     print(f"  ratio       {rates['ratio']:10.1f}")
+    step = step_rates(arguments.batch, arguments.seconds, arguments.device, arguments.precision, arguments.repeats)
+    print(f"step of MT-Parallel with SimCLR, {arguments.precision}")
+    for name, title in (
+        ("views_per_second", "crops, augmentation and front end"),
+        ("forward_backward_per_second", "forward and backward"),
+        ("step_per_second", "the whole step"),
+        ("floor_per_second", f"floor, at {step['matmul_teraflops']:.2f} Tflop/s"),
+    ):
+        print(f"  {title:<36} {step[name]:10.1f} sounds/s  {step[name] / step['step_per_second']:6.2f} x the step")
     if arguments.json:
         setting = {"device": str(arguments.device), "batch": arguments.batch, "seconds": arguments.seconds}
-        results = {**setting, "torch_threads": torch.get_num_threads(), "augmentation": rates}
+        results = {**setting, "torch_threads": torch.get_num_threads(), "augmentation": rates, "step": step}
         arguments.json.write_text(json.dumps(results, indent=2) + "\n")
 
 

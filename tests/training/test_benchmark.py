@@ -20,6 +20,9 @@ def test_benchmark_prints_and_writes_rates(
     arguments = ["--device", "cpu", "--batch", "2", "--seconds", "0.5", "--repeats", "1", "--json", str(out)]
     monkeypatch.setattr(sys, "argv", ["benchmark", *arguments])
     benchmark.main()
+    step = json.loads(out.read_text())["step"]
+    slowest = min(step["views_per_second"], step["forward_backward_per_second"])
+    assert 0 < step["step_per_second"] < 1.5 * slowest  # the whole is slower than its parts, to within noise
     rates = json.loads(out.read_text())["augmentation"]
     assert rates["ratio"] == pytest.approx(rates["batched_views_per_second"] / rates["plain_views_per_second"])
     assert "views/s" in capsys.readouterr().out
