@@ -31,6 +31,7 @@ from training.objectives import AugmentationPrediction, SimCLR, SimSiam, accurac
 from training.run import Run, StopOnSignal, read_config
 from training.synth import synthesize
 
+DEVICE_SEED = 2**42  # from a batch's seed for chains and parameters to that for crops and noise
 VALIDATION_SEED = 2**40  # seeds from here on are the validation set's; training's stay far below
 SYNTHETIC_STD = 0.06  # of the waveform, for a run without a corpus; measured on synthesize()'s output
 SEED_STRIDE = 1_000_003  # between the seeds of consecutive batches, so that runs of neighbouring seeds share none
@@ -143,7 +144,7 @@ class Views:
     def __call__(self, seed: int) -> tuple[Tensor, Tensor, Tensor]:
         """Images of both views, float32 [n, 3, 128, T] in channels_last order, and their labels [n, 7]."""
         on_host = torch.Generator().manual_seed(seed)
-        on_device = torch.Generator(self.device).manual_seed(seed)
+        on_device = torch.Generator(self.device).manual_seed(seed + DEVICE_SEED)  # or, on a CPU, both would draw alike
         length = round(self.config.seconds * SAMPLE_RATE)
         n_synthetic = self.n if self.corpus is None else round(self.config.synthetic * self.n)
         waves = []
