@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import sys
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -49,8 +51,12 @@ def embed(args: argparse.Namespace) -> int:
     vectors, done, failed = [], [], 0
     for path in tqdm(paths, "embedding", unit="file", delay=2, disable=None):
         try:
-            vectors.append(model.embed(path, space=args.space))
-            done.append(str(path))
+            with warnings.catch_warnings(record=True) as notes:
+                warnings.simplefilter("always")
+                vectors.append(model.embed(path, space=args.space))
+            for note in notes:
+                tqdm.write(f"note: {note.message}", file=sys.stderr)
+            done.append(os.fsencode(path).decode(errors="backslashreplace"))  # a name need not be text, a table must
         except (ValueError, TypeError, OSError) as error:
             failed += 1
             tqdm.write(f"skipped: {error}", file=sys.stderr)

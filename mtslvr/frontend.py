@@ -71,7 +71,9 @@ class Frontend(nn.Module):
         below = torch.cat([spectrum[..., 1:2].conj(), spectrum[..., :-1]], -1)
         hann = 0.5 * spectrum - 0.25 * (above + below)
         power = hann.real.square() + hann.imag.square()
-        mel = torch.stack([power, spectrum.real, spectrum.imag], 1) @ self.filterbank  # [B, 3, T, 128]
+        mel = torch.stack([power, spectrum.real, spectrum.imag], 1) @ self.filterbank.to(
+            spectrum.real.dtype
+        )  # [B, 3, T, 128]
         mel_power, real, imag = mel.unbind(1)
         squared = real.square() + imag.square()
         magnitude = squared.clamp_min(TINY).sqrt()

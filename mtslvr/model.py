@@ -60,10 +60,16 @@ class MTSLVR(nn.Module):
             device: where the model runs, such as "cpu" or "cuda".
 
         Raises:
-            ValueError: no such folder or repository; access refused; files damaged or of another kind of model.
+            ValueError: no such folder or repository; access refused; files damaged or of another kind of model; no such
+                device here.
             OSError: the Hub cannot be reached, and the cache does not hold the model.
         """
+        target = _checked_device(device)
         if pretrained_model_name_or_path is None:
+            if revision is not None:
+                raise ValueError(
+                    f"revision={revision!r} is for Hub repositories; the default weights are the package's"
+                )
             path = DEFAULT_MODEL
         else:
             path = hub.resolve(
@@ -83,7 +89,7 @@ class MTSLVR(nn.Module):
         for module in network.modules():
             if isinstance(module, nn.BatchNorm2d):
                 module.num_batches_tracked = torch.tensor(0)  # not saved: the running statistics use a fixed momentum
-        return cls(config, network.requires_grad_(True)).to(device)
+        return cls(config, network.requires_grad_(True)).to(target)
 
     @property
     def device(self) -> torch.device:
@@ -211,7 +217,7 @@ class MTSLVR(nn.Module):
             raise ValueError(
                 f"waves has shape {list(waves.shape)}; expected [B, samples], with B > 0 and more than {frontend.N_FFT // 2} samples"
             )
-        images = self.frontend(waves.float())
+        images = self.frontend(waves.float()).to(self.network.heads[0].weight.dtype)
         network = self.network if self.training or torch.is_grad_enabled() else self._fold()
         return cast(Tensor, network(images.contiguous(memory_format=torch.channels_last), heads))
 
@@ -264,7 +270,7 @@ class MTSLVR(nn.Module):
         windows = iter(windows)
         while batch := list(itertools.islice(windows, batch_size)):
             waves = torch.from_numpy(np.stack([wave for _, wave in batch])).to(self.device)
-            with torch.no_grad():
+            with torch.no_grad(), torch.autocast(self.device.type, enabled=False):
                 features = self(waves, space).float().cpu().numpy()
             yield from zip((tag for tag, _ in batch), features, strict=True)
 
@@ -274,13 +280,25 @@ class MTSLVR(nn.Module):
         return {"combined": tuple(range(self.config.n_heads)), "invariant": (0,), "variant": (1,)}[space]
 
     def _fold(self) -> ResNet18:
-        """The network folded into plain convolutions; folded again when its weights have changed or moved."""
+        """The network folded into plain convolutions; folded again when its weights have changed or moved.
+
+        Edits through `.data`, which torch does not count, are not seen: edit under torch.no_grad() instead.
+        """
         state = tuple(
-            (tensor.data_ptr(), tensor._version) for tensor in self.network.state_dict(keep_vars=True).values()
+            (tensor.data_ptr(), 0 if tensor.is_inference() else tensor._version)
+            for tensor in self.network.state_dict(keep_vars=True).values()
         )
         if self._folded is None or self._folded[0] != state:
             self._folded = state, self.network.fold().to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         return self._folded[1]
+
+
+def _checked_device(device: str | torch.device) -> torch.device:
+    try:
+        return torch.empty(0, device=device).device
+    except (RuntimeError, AssertionError, TypeError) as error:
+        reason = str(error).splitlines()[0]
+        raise ValueError(f"device is {device!r}, which cannot be used here: {reason}. Try 'cpu'") from error
 
 
 def _saved(network: nn.Module) -> dict[str, Tensor]:

@@ -6,6 +6,7 @@ Here is told what a clip is, and which axis of an array is its channels; sound f
 from __future__ import annotations
 
 import io
+import math
 import numbers
 import os
 import re
@@ -35,7 +36,16 @@ def is_rate(x: Any) -> bool:
 
 def is_pair(x: Any) -> bool:
     """(array, rate). An array with something that is neither a rate nor a clip is one too, to be told so."""
-    return isinstance(x, tuple) and len(x) == 2 and (is_rate(x[1]) or (is_array(x[0]) and not is_clip(x[1])))
+    return (
+        isinstance(x, tuple)
+        and len(x) == 2
+        and (is_rate(x[1]) or (is_array(x[0]) and (not is_clip(x[1]) or _is_no_clip(x[1]))))
+    )
+
+
+def _is_no_clip(x: Any) -> bool:
+    """A rate that came as text or as an array of one number: of a pair, to be told so, and never a clip of its own."""
+    return (isinstance(x, str) and x.replace(".", "", 1).isdigit()) or (is_array(x) and math.prod(x.shape) == 1)
 
 
 def is_clip(x: Any) -> bool:

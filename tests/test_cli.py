@@ -1,5 +1,6 @@
 import csv
 import json
+import os
 import subprocess
 import sys
 import time
@@ -59,6 +60,21 @@ def test_a_bad_file_is_reported_and_skipped(sounds: Path, tmp_path: Path, capsys
     assert "bad.wav" in told.err
     assert "gone.wav" in told.err
     assert len(np.load(tmp_path / "out.npz")["paths"]) == 2
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="other systems have no such names")
+@pytest.mark.parametrize("suffix", [".npz", ".csv", ".parquet"])
+def test_a_name_that_is_no_text_and_silence(
+    sounds: Path, tmp_path: Path, suffix: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    os.rename(sounds / "one.wav", os.fsencode(sounds) + b"/one\xff.wav")
+    soundfile.write(sounds / "silent.wav", np.zeros(9000), 16_000)
+    assert main(["embed", str(sounds), "-o", str(tmp_path / f"out{suffix}")]) == 0
+    told = capsys.readouterr()
+    assert "3 embeddings" in told.out
+    assert "silence" in told.err  # a note: neither a failure nor a warning of a library line
+    if suffix == ".npz":
+        assert np.load(tmp_path / "out.npz")["paths"][1].endswith("one\\xff.wav")
 
 
 @pytest.mark.parametrize(

@@ -187,6 +187,18 @@ def test_changed_weights_are_never_served_stale() -> None:
     assert relative(model.embed(clip), before) > 1e-6
 
 
+def test_the_modes_of_torch_around_it_change_nothing(model: MTSLVR, saved: Path) -> None:
+    clip = (noise(9000), RATE)
+    expected = model.embed(clip)
+    with torch.autocast("cpu", torch.bfloat16):
+        assert relative(model.embed(clip), expected) < 1e-6
+    with torch.inference_mode():
+        assert relative(MTSLVR.from_pretrained(saved).embed(clip), expected) < 1e-6
+    double = MTSLVR.from_pretrained(saved).double()
+    assert relative(double.embed(clip), expected) < 1e-3
+    assert double.embed(clip).dtype == np.float32
+
+
 def test_training_mode_is_refused_by_embed(model: MTSLVR) -> None:
     model.train()
     try:
@@ -253,6 +265,8 @@ def test_default_weights_are_inside() -> None:
         ((np.zeros(900, np.float32), -16_000), "rate"),
         ((np.zeros(900, np.float32), 10**9), "rate"),
         ((np.ones(900, np.float32), None), "rate"),
+        ((np.ones(900, np.float32), "16000"), "rate of type str"),
+        ((np.ones(900, np.float32), np.array([44_100])), "rate of type ndarray"),
         ("nowhere.wav", r"nowhere\.wav"),
         (".", r"folder|directory"),
         (b"", "empty|zero"),
@@ -272,6 +286,14 @@ def test_the_bad_clip_of_a_list_is_named(model: MTSLVR, tmp_path: Path) -> None:
     (tmp_path / "b.wav").write_text("no sound")
     with pytest.raises(ValueError, match=r"clip 1 \(.*b\.wav\)"):
         model.embed([(noise(900), RATE), tmp_path / "b.wav"])
+
+
+def test_bad_places() -> None:
+    with pytest.raises(ValueError, match="default weights are the package's"):
+        MTSLVR.from_pretrained(revision="v1")
+    for device in ("gpu", "cuda:77"):
+        with pytest.raises(ValueError, match="cannot be used here"):
+            MTSLVR.from_pretrained(device=device)
 
 
 def test_bad_arguments(model: MTSLVR) -> None:

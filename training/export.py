@@ -60,10 +60,12 @@ def training_summary(
         "software": f"mtslvr {mtslvr.__version__}, torch {torch.__version__}, Python {platform.python_version()}",
     }
     if validation:
-        losses = {
-            name: round(validation[-1][name], 3) for name in ("contrastive", "predictive") if name in validation[-1]
-        }
-        summary["validation_loss_at_the_end"] = ", ".join(f"{name} {value:g}" for name, value in losses.items())
+        names = [name for name in ("contrastive", "predictive") if name in validation[-1]]
+        stops_early = config["patience"] > 0  # then the weights kept are those of the lowest loss
+        kept = min(validation, key=lambda line: sum(line[name] for name in names)) if stops_early else validation[-1]
+        summary["validation_loss"] = (
+            ", ".join(f"{name} {kept[name]:.3g}" for name in names) + f" at step {kept['step']}"
+        )
     return summary
 
 

@@ -88,6 +88,9 @@ class PretrainConfig:
                 raise ValueError(f"{name} is {getattr(self, name)!r}, expected one of {', '.join(map(str, known))}")
         if self.contrastive == "none" and not self.predictive_weight:
             raise ValueError("contrastive is 'none' and predictive_weight 0: nothing would be learnt")
+        for name in ("seconds", "lr", "steps", "batch", "accumulate", "n_validation"):
+            if not getattr(self, name) > 0:
+                raise ValueError(f"{name} is {getattr(self, name)}, expected more than 0")
         if not (0 <= self.synthetic <= 1 and 0 < self.validation < 1):
             raise ValueError(f"synthetic is {self.synthetic}, validation {self.validation}; expected shares, 0 to 1")
         if self.batch % self.accumulate or self.batch // self.accumulate < 2:
@@ -172,6 +175,7 @@ def learning_rate(config: PretrainConfig, step: int) -> float:
 def pretrain(config: PretrainConfig, corpus_folder: str | None, out: Path, device: torch.device) -> None:
     """Train, or go on training, what `config` says, in the folder `out`."""
     rank, world = (distributed.get_rank(), distributed.get_world_size()) if distributed.is_initialized() else (0, 1)
+    stop = StopOnSignal()
     run = Run(out, dataclasses.asdict(config), active=rank == 0)
 
     corpus, held_out = None, None
@@ -235,7 +239,13 @@ def pretrain(config: PretrainConfig, corpus_folder: str | None, out: Path, devic
                 value /= world
         return means
 
-    stop = StopOnSignal()
+    def stop_requested() -> bool:
+        """Whether any process was asked to stop: all stop at the same step, or none could go on."""
+        asked = torch.tensor(float(stop.requested), device=device)
+        if world > 1:
+            distributed.all_reduce(asked)
+        return bool(asked)
+
     last_save = time.monotonic()
     bar = tqdm(
         total=config.steps, initial=progress.step, desc=out.name, unit="step", disable=None if rank == 0 else True
@@ -250,7 +260,6 @@ def pretrain(config: PretrainConfig, corpus_folder: str | None, out: Path, devic
             with autocast:
                 results = model(*batch)
             loss = loss_of(results)
-            (loss / config.accumulate).backward()
             if not math.isfinite(loss.item()):
                 run.report_failure(
                     {"step": progress.step, "batch_seed": seed, "losses": results, "learner": learner.state_dict()}
@@ -258,6 +267,7 @@ def pretrain(config: PretrainConfig, corpus_folder: str | None, out: Path, devic
                 raise FloatingPointError(
                     f"the loss is {loss.item()} at step {progress.step}; what is needed to repeat it is in {out}/failure.pt"
                 )
+            (loss / config.accumulate).backward()
         optimizer.step()
         progress.step += 1
         bar.update()
@@ -275,10 +285,11 @@ def pretrain(config: PretrainConfig, corpus_folder: str | None, out: Path, devic
             else:
                 progress.since_best += 1
             progress.stopped_early = 0 < config.patience <= progress.since_best
-        if stop.requested or time.monotonic() - last_save > 60 * config.checkpoint_minutes:
+        stopping = stop_requested()
+        if stopping or time.monotonic() - last_save > 60 * config.checkpoint_minutes:
             save()
             last_save = time.monotonic()
-        if stop.requested:
+        if stopping:
             raise SystemExit(f"stopped at step {progress.step} by signal; run the same command again to go on")
     bar.close()
     save()
