@@ -92,9 +92,9 @@ def plot_curves(lines: list[dict[str, Any]], path: Path) -> None:
     accuracies.set(title="Augmentations told right, validation", xlabel="step", ylabel="%")
     accuracies.axhline(100 * 4 / 7, color="grey", linestyle=":", linewidth=1)  # always yes: k is 4 of 7 in the mean
     rates.set(title="Learning rate", xlabel="step")
-    for axes in (losses, accuracies):
-        if axes.get_legend_handles_labels()[0]:
-            axes.legend(fontsize=8)
+    losses.legend(fontsize=8)
+    if accuracies.get_legend_handles_labels()[0]:
+        accuracies.legend(fontsize=8, loc="center left", bbox_to_anchor=(1.0, 0.5))  # seven names would hide a line
     for axes in (losses, accuracies, rates):
         axes.grid(alpha=0.25)
         axes.spines[["top", "right"]].set_visible(False)
