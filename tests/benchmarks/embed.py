@@ -1,0 +1,214 @@
+"""How fast embedding is on this machine, against the network as the paper describes it, the machine's floor and other models.
+
+    python -m tests.benchmarks.embed [--batch 1 32] [--threads 1 2] [--repeats 11] [--seconds 5] [--json FILE]
+
+"published": each head is a whole pass of its own through the adapters as they were trained, and the front end takes two
+transforms. "floor": the multiply-adds of the folded network, both heads, at the rate of a large float32 matrix product. Other
+models come with random weights, where transformers is installed: enough for speed. All take turns, in an order that changes
+from round to round; times are medians, and ratios medians over the rounds, so that a busy machine disturbs them least.
+"""
+
+from __future__ import annotations
+
+import argparse
+import functools
+import json
+import platform
+import random
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+import numpy as np
+import soundfile
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+from torch.utils.flop_counter import FlopCounterMode
+
+from mtslvr.adapters import AdapterBlock, AdapterConv2d, AdapterResNet18
+from mtslvr.frontend import EPS, HOP, N_FFT, SAMPLE_RATE, mel_filterbank
+from mtslvr.model import MTSLVR
+
+SQUARE = 2048  # rows and columns of the floor's matrix product
+COLD_START = """
+import time; start = time.perf_counter()
+import torch; imported = time.perf_counter()
+import mtslvr; model = mtslvr.MTSLVR.from_pretrained(); loaded = time.perf_counter()
+model.embed("{path}"); done = time.perf_counter()
+import resource; peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+print(imported - start, loaded - imported, done - loaded, done - start, peak)
+"""
+
+
+def published_image(waves: Tensor, mean: float, std: float) -> Tensor:
+    """The front end with a transform for each window: [B, samples] -> [B, 3, 128, T]."""
+    waves, filters = (waves - mean) / std, mel_filterbank().T
+
+    def spectrum(window: Tensor) -> Tensor:
+        return torch.stft(waves, N_FFT, HOP, window=window, return_complex=True)
+
+    mel = filters @ spectrum(torch.hann_window(N_FFT)).abs().square()
+    plain = spectrum(torch.ones(N_FFT))
+    projected = torch.complex(filters @ plain.real, filters @ plain.imag)
+    return torch.stack([10 * (mel + EPS).log10(), 10 * (projected.abs() + EPS).log10(), projected.angle()], 1)
+
+
+def published_conv(layer: AdapterConv2d, x: Tensor, task: int) -> Tensor:
+    task %= len(layer.norms)
+    h = layer.conv(x)
+    if layer.adapter == "series":
+        h = h + layer.adapters[task](h)
+    elif layer.adapter == "parallel":
+        h = h + layer.adapters[task](x)
+    normed: Tensor = layer.norms[task](h)
+    return normed
+
+
+def published_head(network: AdapterResNet18, images: Tensor, task: int) -> Tensor:
+    """One head by itself, nothing folded: [B, 3, 128, T] -> [B, head_dim]."""
+    x = F.max_pool2d(F.relu(network.stem(images)), 3, 2, 1)
+    for blocks in network.stages:
+        for block in blocks:  # type: ignore[attr-defined]
+            assert isinstance(block, AdapterBlock)
+            h = F.relu(published_conv(block.conv1, x, task))
+            x = F.relu(published_conv(block.conv2, h, task) + block.shortcut(x))
+    features: Tensor = network.heads[task](F.relu(network.end_norms[task](x)).mean((2, 3)))
+    return features
+
+
+def published(model: MTSLVR, waves: Tensor) -> Tensor:
+    """Both heads as the paper describes them: [B, samples] -> [B, 2 * head_dim]."""
+    images = [published_image(waves, model.config.mean, model.config.std) for _ in range(2)]  # each pass from the sound
+    return torch.cat([published_head(model.network, image, task) for task, image in enumerate(images)], 1)
+
+
+def others(waves: Tensor) -> dict[str, Callable[[], object]]:
+    """Models that users would take instead, with random weights, each on its own input for these clips."""
+    try:
+        import transformers
+    except ImportError:
+        return {}
+    n = len(waves)
+    # Their front ends are left out, in their favour. AST and CLAP pad a clip to 10 s.
+    ast = transformers.ASTModel(transformers.ASTConfig()).eval()
+    wav2vec = transformers.Wav2Vec2Model(transformers.Wav2Vec2Config()).eval()
+    clap = transformers.ClapAudioModel(transformers.ClapAudioConfig(enable_fusion=False)).eval()
+    spectrogram, mel = torch.randn(n, 1024, 128), torch.randn(n, 1, 1001, 64)
+    return {
+        "AST base (10 s)": lambda: ast(spectrogram),
+        "wav2vec 2.0 base": lambda: wav2vec(waves),
+        "HTS-AT of CLAP (10 s)": lambda: clap(mel),
+    }
+
+
+def contestants(model: MTSLVR, n_clips: int, seconds: float, folder: Path) -> dict[str, Callable[[], object]]:
+    """What is timed on a batch of clips, by name."""
+    rng = np.random.default_rng(0)
+    clips = (0.1 * rng.standard_normal((n_clips, round(seconds * SAMPLE_RATE)))).astype(np.float32)
+    paths = [folder / f"{i}.wav" for i in range(n_clips)]
+    for path, clip in zip(paths, clips, strict=True):
+        soundfile.write(path, clip, SAMPLE_RATE)
+    waves = torch.from_numpy(clips)
+    pairs = [(clip, SAMPLE_RATE) for clip in clips]
+    with torch.no_grad():
+        images = model.frontend(waves).contiguous(memory_format=torch.channels_last)
+    folded = model._fold()
+    square = torch.randn(SQUARE, SQUARE)
+    return {
+        "published": lambda: published(model, waves),
+        "combined": lambda: model(waves),
+        "invariant": lambda: model(waves, "invariant"),
+        "variant": lambda: model(waves, "variant"),
+        "front end": lambda: model.frontend(waves),
+        "network": lambda: folded(images),
+        "embed arrays": lambda: model.embed(pairs, batch_size=n_clips, progress=False),
+        "embed files": lambda: model.embed(paths, batch_size=n_clips, progress=False),
+        **others(waves),
+        "matmul": lambda: square @ square,
+    }
+
+
+def seconds_of(run: Callable[[], object]) -> float:
+    start = time.perf_counter()
+    run()
+    return time.perf_counter() - start
+
+
+@torch.no_grad()
+def compare(model: MTSLVR, n_clips: int, seconds: float, n_repeats: int) -> dict[str, dict[str, float]]:
+    """Milliseconds per clip of each contestant and of the floor, and how many times the published way's speed that is."""
+    with tempfile.TemporaryDirectory() as folder:
+        runs = contestants(model, n_clips, seconds, Path(folder))
+        with FlopCounterMode(display=False) as counter:
+            runs["network"]()
+        rounds = []
+        for i in range(n_repeats + 1):
+            order = list(runs)
+            random.Random(i).shuffle(order)
+            times = {name: 1000 * seconds_of(runs[name]) / n_clips for name in order}
+            times["floor"] = times.pop("matmul") * counter.get_total_flops() / (2 * SQUARE**3)
+            rounds.append(times)
+    names = [*(name for name in runs if name != "matmul"), "floor"]
+    return {
+        name: {
+            "ms_per_clip": median(times[name] for times in rounds[1:]),  # the first round warms up
+            "ratio": median(times["published"] / times[name] for times in rounds[1:]),
+        }
+        for name in names
+    }
+
+
+def cold_start(seconds: float) -> dict[str, float]:
+    """Seconds of a fresh process from its first line to the first embedding, and its peak memory in MiB."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "clip.wav"
+        soundfile.write(path, 0.1 * np.random.default_rng(0).standard_normal(round(seconds * SAMPLE_RATE)), SAMPLE_RATE)
+        call = functools.partial(subprocess.run, capture_output=True, text=True, check=True)
+        printed = [call([sys.executable, "-c", COLD_START.format(path=path)]).stdout.split() for _ in range(3)]
+    names = ("import torch", "load", "first embedding", "in all", "peak MiB")
+    return dict(zip(names, (median(map(float, column)) for column in zip(*printed, strict=True)), strict=True))
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(
+        prog="python -m tests.benchmarks.embed",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--model", help="folder or Hub id; the default weights if not given")
+    parser.add_argument("--batch", type=int, nargs="+", default=[1, 32], help="clips at a time")
+    parser.add_argument("--threads", type=int, nargs="+", default=sorted({1, torch.get_num_threads()}))
+    parser.add_argument("--repeats", type=int, default=11)
+    parser.add_argument("--seconds", type=float, default=5.0, help="of each clip")
+    parser.add_argument("--json", type=Path)
+    args = parser.parse_args(argv)
+
+    model = MTSLVR.from_pretrained(args.model)
+    machine = {
+        "machine": platform.machine(),
+        "torch": torch.__version__,
+        "cpu": torch.backends.cpu.get_cpu_capability(),
+    }
+    results: dict[str, Any] = {**machine, "seconds": args.seconds, "cold_start": cold_start(args.seconds), "runs": []}
+    print(", ".join(machine.values()) + f"; clips of {args.seconds:g} s")
+    print("cold start: " + ", ".join(f"{name} {value:.2f}" for name, value in results["cold_start"].items()))
+    for n_threads in args.threads:
+        torch.set_num_threads(n_threads)
+        for n_clips in args.batch:
+            found = compare(model, n_clips, args.seconds, args.repeats)
+            results["runs"].append({"threads": n_threads, "batch": n_clips, "results": found})
+            print(f"\n{f'{n_threads} thread(s), batch {n_clips}':<24} {'ms/clip':>9} {'x published':>12}")
+            for name, row in found.items():
+                print(f"  {name:<22} {row['ms_per_clip']:9.2f} {row['ratio']:12.2f}")
+    if args.json:
+        args.json.write_text(json.dumps(results, indent=2) + "\n")
+
+
+if __name__ == "__main__":
+    main()
