@@ -6,9 +6,10 @@ Step: sounds per second of augmentation and front end alone, of forward and back
 whole step; and of the floor, the step's multiply-adds at the rate at which this machine multiplies large matrices.
 
 Augmentation: views per second of training/augment.py, and of the same chain written plainly, one sample at a time in
-NumPy, SciPy and torch, as a data set's __getitem__ would have it. The two take turns, so that both meet the same
-machine; rates are medians. The plain one runs in this process alone: a loader's workers multiply it by up to their
-number.
+NumPy, SciPy and torch, as a data set's __getitem__ would have it: once with frames and hops like ours, once with the
+pitch shift as torch-pitch-shift sets it, the library behind torch-audiomentations. They take turns, so that all meet the
+same machine; rates are medians. The plain ones run in this process alone: a loader's workers multiply them by up to
+their number.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ import math
 import time
 from collections.abc import Callable
 from fractions import Fraction
+from functools import partial
 from pathlib import Path
 from statistics import median
 
@@ -35,9 +37,9 @@ SAMPLE_RATE = 16_000  # hz
 Wave = NDArray[np.float32]
 
 
-def vocode(wave: Wave, rate: float, n_fft: int) -> Wave:
-    """[samples] -> [samples / rate]: the usual phase vocoder, a quarter window per hop."""
-    hop, window = n_fft // 4, torch.hann_window(n_fft)
+def vocode(wave: Wave, rate: float, n_fft: int, hop: int) -> Wave:
+    """[samples] -> [samples / rate]: the usual phase vocoder."""
+    window = torch.hann_window(n_fft)
     spectrum = torch.stft(torch.from_numpy(wave), n_fft, hop, window=window, return_complex=True)
     expected = torch.linspace(0, math.pi * hop, len(spectrum))[:, None]
     position = torch.arange(0, spectrum.shape[1], rate)
@@ -52,9 +54,9 @@ def vocode(wave: Wave, rate: float, n_fft: int) -> Wave:
     return torch.istft(stretched, n_fft, hop, window=window, length=round(len(wave) / rate)).numpy()
 
 
-def plain_pitch_shift(wave: Wave, rng: np.random.Generator) -> Wave:
+def plain_pitch_shift(wave: Wave, rng: np.random.Generator, n_fft: int = 512, hop: int = 128) -> Wave:
     factor = Fraction(2 ** (rng.uniform(-15, 15) / 12)).limit_denominator(32)
-    shifted: Wave = resample_poly(vocode(wave, float(1 / factor), 512), factor.denominator, factor.numerator)
+    shifted: Wave = resample_poly(vocode(wave, float(1 / factor), n_fft, hop), factor.denominator, factor.numerator)
     return np.pad(shifted, (0, max(0, len(wave) - len(shifted))))[: len(wave)]
 
 
@@ -79,7 +81,7 @@ def plain_noise(wave: Wave, rng: np.random.Generator, low: float, high: float) -
 
 
 def plain_time_stretch(wave: Wave, rng: np.random.Generator) -> Wave:
-    return np.resize(vocode(wave, rng.uniform(0.5, 1.5), 2048), len(wave))
+    return np.resize(vocode(wave, rng.uniform(0.5, 1.5), 2048, 512), len(wave))
 
 
 def plain_time_mask(wave: Wave, rng: np.random.Generator) -> Wave:
@@ -105,12 +107,19 @@ PLAIN: dict[str, Callable[[Wave, np.random.Generator], Wave]] = {
 }
 
 
-def plain_views(wave: Wave, rng: np.random.Generator) -> tuple[Wave, Wave]:
+LIBRARY = PLAIN | {
+    "pitch_shift": lambda wave, rng: plain_pitch_shift(wave, rng, SAMPLE_RATE // 64, SAMPLE_RATE // 64 // 32)
+}
+
+
+def plain_views(
+    wave: Wave, rng: np.random.Generator, effects: dict[str, Callable[[Wave, np.random.Generator], Wave]]
+) -> tuple[Wave, Wave]:
     """Two views of one sample: the same chain, other parameters."""
     chain = rng.permutation(AUGMENTATIONS)[: rng.integers(1, 8)]
     first, second = wave, wave
     for name in chain:
-        first, second = PLAIN[name](first, rng), PLAIN[name](second, rng)
+        first, second = effects[name](first, rng), effects[name](second, rng)
     return first, second
 
 
@@ -124,10 +133,9 @@ def seconds_of(run: Callable[[], object], device: torch.device) -> float:
 
 
 def augmentation_rates(batch: int, seconds: float, device: torch.device, n_repeats: int) -> dict[str, float]:
-    """Views per second of both implementations, two views of each of `batch` clips, and their ratio."""
+    """Views per second of the implementations, two views of each of `batch` clips, and how many times as fast ours is."""
     length = round(seconds * SAMPLE_RATE)
     on_host, on_device = torch.Generator().manual_seed(0), torch.Generator(device).manual_seed(0)
-    rng = np.random.default_rng(0)
     waves = 0.1 * torch.randn(batch, length, generator=on_device, device=device)
     plain_waves = waves[: min(batch, 16)].cpu().numpy()  # enough of them to time, and to meet every chain length
 
@@ -135,17 +143,26 @@ def augmentation_rates(batch: int, seconds: float, device: torch.device, n_repea
         chain = sample_chain(batch, on_host).repeat(2)
         augment(waves.repeat(2, 1), chain, sample_parameters(chain, length, on_host), on_device)
 
-    def plain() -> None:
+    def plain(effects: dict[str, Callable[[Wave, np.random.Generator], Wave]], seed: int) -> None:
+        rng = np.random.default_rng(seed)  # the same chains for both
         for wave in plain_waves:
-            plain_views(wave, rng)
+            plain_views(wave, rng, effects)
 
-    times = [(seconds_of(batched, device), seconds_of(plain, device)) for _ in range(n_repeats + 1)][1:]
-    batched_rate = 2 * batch / median(t for t, _ in times)
-    plain_rate = 2 * len(plain_waves) / median(t for _, t in times)
+    times = [
+        (
+            seconds_of(batched, device) / (2 * batch),
+            seconds_of(partial(plain, PLAIN, i), device) / (2 * len(plain_waves)),
+            seconds_of(partial(plain, LIBRARY, i), device) / (2 * len(plain_waves)),
+        )
+        for i in range(n_repeats + 1)
+    ][1:]
+    ours, plains, library = (1 / median(column) for column in zip(*times, strict=True))
     return {
-        "batched_views_per_second": batched_rate,
-        "plain_views_per_second": plain_rate,
-        "ratio": median(2 * batch / t / (2 * len(plain_waves) / u) for t, u in times),
+        "batched_views_per_second": ours,
+        "plain_views_per_second": plains,
+        "library_views_per_second": library,
+        "ratio": median(plain / ours for ours, plain, _ in times),
+        "ratio_to_library": median(library / ours for ours, _, library in times),
     }
 
 
@@ -206,9 +223,12 @@ def main() -> None:
     arguments = parser.parse_args()
     rates = augmentation_rates(arguments.batch, arguments.seconds, arguments.device, arguments.repeats)
     print(f"augmentation, {arguments.batch} clips of {arguments.seconds:g} s on {arguments.device}")
-    print(f"  batched     {rates['batched_views_per_second']:10.1f} views/s")
-    print(f"  per sample  {rates['plain_views_per_second']:10.1f} views/s on the CPU")
-    print(f"  ratio       {rates['ratio']:10.1f}")
+    for name, title, ratio in (
+        ("batched", "ours, batched", 1.0),
+        ("plain", "one sample at a time", rates["ratio"]),
+        ("library", "the same, pitch shifted as torch-pitch-shift", rates["ratio_to_library"]),
+    ):
+        print(f"  {title:<46} {rates[f'{name}_views_per_second']:10.1f} views/s  ours is {ratio:5.1f} x as fast")
     step = step_rates(arguments.batch, arguments.seconds, arguments.device, arguments.precision, arguments.repeats)
     print(f"step of MT-Parallel with SimCLR, {arguments.precision}")
     for name, title in (
