@@ -67,6 +67,7 @@ def test_the_digest_is_of_the_list_not_of_where_it_lies(tmp_path: Path) -> None:
         ("", "columns nothing; expected path, label"),
         ("path,label\n", "lists no clips"),
         ("path,label\na.wav,x\nb.wav,\n", "no path or no label in line 3"),
+        ("path,label\na.wav,x\na.wav\n", "too few fields in line 3; is it cut short"),
         ("path,label\na.wav,x\nb.wav,x\n", r"1 of the 2 clips in .* are missing: .*b\.wav"),
     ],
 )
@@ -74,6 +75,13 @@ def test_a_wrong_csv(tmp_path: Path, text: str, message: str) -> None:
     touch(tmp_path, "a.wav")
     (tmp_path / "clips.csv").write_text(text)
     with pytest.raises(ValueError, match=message):
+        read(tmp_path, "mine")
+
+
+def test_a_csv_in_another_encoding(tmp_path: Path) -> None:
+    touch(tmp_path, "a.wav")
+    (tmp_path / "clips.csv").write_text("path,label\na.wav,Kr\xe4he\n", encoding="latin-1")
+    with pytest.raises(ValueError, match=r"mine: .*clips\.csv is no CSV in UTF-8"):
         read(tmp_path, "mine")
 
 

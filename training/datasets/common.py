@@ -1,18 +1,22 @@
 """What every evaluation set is read into: a name, and clips with a label and a group.
 
-Each module beside this one reads one set as its users have it on disk, through `read(root, name) -> Dataset`.
+Each set has a module of its name beside this one, which reads it as its users have it on disk: `read(root, name) -> Dataset`.
+The sets of the paper have a split of their classes too, kept in class_splits.json as the authors' split files have it.
 """
 
 from __future__ import annotations
 
 import hashlib
+import json
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cache, cached_property
 from pathlib import Path
 
 import numpy as np
+
+SPLITS = ("all", "train", "val", "test")
 
 
 @dataclass(frozen=True)
@@ -89,6 +93,41 @@ class Dataset:
         counts = Counter(clip.label for clip in self.clips).most_common()
         told = ", ".join(f"{label} ({count})" for label, count in counts[:n_most])
         return told + (f" and {len(counts) - n_most} more" if len(counts) > n_most else "")
+
+
+@cache
+def class_splits() -> dict[str, dict[str, tuple[str, ...]]]:
+    """Of each set of the paper, by its module's name: the classes in "train", "val" and "test", sorted."""
+    splits = json.loads(Path(__file__).with_name("class_splits.json").read_text(encoding="utf-8"))
+    return {name: {part: tuple(classes) for part, classes in parts.items()} for name, parts in splits.items()}
+
+
+def split(dataset: Dataset, part: str = "test") -> Dataset:
+    """The clips of the classes in one part of the paper's split, under the same name and in the same order.
+
+    Args:
+        dataset: a set of the paper by its name; any other has no split and is returned as it is.
+        part: "train", "val", "test", or "all" for the set as it is, classes in no part included.
+
+    Raises:
+        ValueError: there is no such part, the paper has no classes in it, or some of them are not in the data set.
+    """
+    if part not in SPLITS:
+        raise ValueError(f"split is {part!r}; expected one of {', '.join(SPLITS)}")
+    parts = class_splits().get(dataset.name)
+    if part == "all" or parts is None:
+        return dataset
+    wanted = parts[part]
+    if not wanted:
+        raise ValueError(f"{dataset.name}: the paper has no classes in {part}, all {len(parts['test'])} are in test")
+    if missing := sorted(set(wanted) - set(dataset.classes)):
+        raise ValueError(
+            f"{dataset.name}: {len(missing)} of the {len(wanted)} classes of the paper's {part} split are missing: "
+            f"{some(missing)}; found {len(dataset.classes)} classes: {some(dataset.classes)}. "
+            "Give the whole data set, or take the classes that are there with --split all"
+        )
+    chosen = set(wanted)
+    return Dataset(dataset.name, tuple(clip for clip in dataset.clips if clip.label in chosen))
 
 
 def some(names: Sequence[object], n_most: int = 3) -> str:

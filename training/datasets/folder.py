@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import csv
 import os
 from pathlib import Path
 
-from mtslvr.cli import SOUND_SUFFIXES
+from mtslvr.files import SOUND_SUFFIXES
 from training.datasets.common import Clip, Dataset, some
+from training.datasets.files import found_in, listed, sounds, table
 
 CSV_FILE = "clips.csv"  # read if a folder holds it; its sub-folders are then not looked at
 COLUMNS = ("path", "label")
@@ -35,36 +35,19 @@ def read(root: str | os.PathLike[str], name: str | None = None) -> Dataset:
 
 
 def _read_csv(path: Path, name: str) -> Dataset:
-    with open(path, newline="", encoding="utf-8-sig") as file:  # a spreadsheet may have put a byte order mark in front
-        table = csv.DictReader(file)
-        found = list(table.fieldnames or [])
-        if not set(COLUMNS) <= set(found):
-            raise ValueError(
-                f"{name}: {path} has the columns {some(found, 8)}; expected {', '.join(COLUMNS)}, and if known group"
-            )
-        rows = list(table)
+    rows = table(path, name, COLUMNS)
     if bad := [i for i, row in enumerate(rows, 2) if not row["path"] or not row["label"]]:
         raise ValueError(f"{name}: {path} has no path or no label in line {some(bad)}")
-    clips = tuple(Clip(path.parent / row["path"], row["label"], row.get("group") or None) for row in rows)
-    if missing := [clip.path for clip in clips if not clip.path.is_file()]:
-        raise ValueError(f"{name}: {len(missing)} of the {len(clips)} clips in {path} are missing: {some(missing)}")
-    if not clips:
-        raise ValueError(f"{name}: {path} lists no clips")
-    return Dataset(name, clips)
+    clips = (Clip(path.parent / row["path"], row["label"], row.get("group") or None) for row in rows)
+    return Dataset(name, listed(clips, name, path))
 
 
 def _read_folders(root: Path, name: str) -> Dataset:
-    classes = sorted(entry for entry in root.iterdir() if entry.is_dir() and not entry.name.startswith("."))
-    clips = [
-        Clip(path, folder.name)
-        for folder in classes
-        for path in sorted(folder.rglob("*"))
-        if path.suffix.lower() in SOUND_SUFFIXES and path.is_file() and not path.name.startswith(".")
-    ]
+    inside = [(path, path.relative_to(root).parts) for path in sounds(root)]
+    clips = [Clip(path, parts[0]) for path, parts in inside if len(parts) > 1]
     if not clips:
-        found = sorted(entry.name for entry in root.iterdir())
         raise ValueError(
             f"{name}: no sounds in {root}: looked for {CSV_FILE}, or for one sub-folder per class with "
-            f"{', '.join(sorted(SOUND_SUFFIXES))} files in it; found {some(found, 8)}"
+            f"{', '.join(sorted(SOUND_SUFFIXES))} files in it; found {found_in(root)}"
         )
     return Dataset(name, tuple(clips))
