@@ -2,9 +2,9 @@
 
 import mtslvr
 
-model = mtslvr.MTSLVR.from_pretrained()
-classifier = mtslvr.FewShotClassifier().fit(model.embed(["dog1.wav", "dog2.wav", "cat1.wav", "cat2.wav"]), ["dog", "dog", "cat", "cat"])
-classifier.predict(model.embed(["what_is_this.wav"]))
+classifier = mtslvr.fit_fewshot(["dog1.wav", "dog2.wav", "cat1.wav", "cat2.wav"], ["dog", "dog", "cat", "cat"])
+classifier.predict(["what_is_this.wav"])
+events = mtslvr.detect("an_hour.wav", classifier)
 """
 
 from __future__ import annotations
@@ -14,13 +14,22 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from mtslvr.config import EncoderConfig
-    from mtslvr.fewshot import FewShotClassifier
+    from mtslvr.embedder import AudioEmbedder
+    from mtslvr.events import detect
+    from mtslvr.fewshot import FewShotClassifier, fit_fewshot
     from mtslvr.model import MTSLVR
 
-__all__ = ["MTSLVR", "EncoderConfig", "FewShotClassifier", "__version__"]
+__all__ = ["MTSLVR", "AudioEmbedder", "EncoderConfig", "FewShotClassifier", "__version__", "detect", "fit_fewshot"]
 __version__ = "0.1.0"
 
-_HOMES = {"MTSLVR": "model", "EncoderConfig": "config", "FewShotClassifier": "fewshot"}
+_HOMES = {
+    "MTSLVR": "model",
+    "AudioEmbedder": "embedder",
+    "EncoderConfig": "config",
+    "FewShotClassifier": "fewshot",
+    "detect": "events",
+    "fit_fewshot": "fewshot",
+}
 
 
 def __getattr__(name: str) -> Any:  # importing mtslvr is instant: torch is imported when it is needed

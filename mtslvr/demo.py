@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from mtslvr.fewshot import FewShotClassifier
+from mtslvr.fewshot import FewShotClassifier, fit_fewshot
 from mtslvr.model import MTSLVR
 
 RECORDINGS = Path(__file__).parent / "assets" / "demo"  # SOURCES.md beside them says whose they are
@@ -25,8 +25,8 @@ def run(model: MTSLVR, picture: Path) -> float:
     paths = sorted(RECORDINGS.glob("*/*.ogg"))
     kinds = np.array([path.parent.name for path in paths])
     is_support = np.array([int(path.stem) <= N_SUPPORT for path in paths])
-    embeddings = model.embed(paths)
-    classifier = FewShotClassifier().fit(embeddings[is_support], kinds[is_support])
+    embeddings = model.embed(paths)  # of all at once, as the picture shows them all
+    classifier = fit_fewshot(embeddings[is_support], kinds[is_support], model=model)
     probabilities = classifier.predict_proba(embeddings[~is_support])
     named = classifier.classes_[probabilities.argmax(1)]
     right = named == kinds[~is_support]
@@ -55,7 +55,7 @@ def draw(
     kinds: NDArray[Any],
     is_support: NDArray[np.bool_],
     named: NDArray[Any],
-    classifier: Any,
+    classifier: FewShotClassifier,
     picture: Path,
 ) -> None:
     """A map of all recordings, and which kind was taken for which, as a PNG."""

@@ -2,49 +2,62 @@
 
 from __future__ import annotations
 
+import json
 import math
 import os
+import tempfile
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 import torch
 
-from mtslvr import folder, hub, labels
+from mtslvr import examples, folder, hub, labels, linear
 
 if TYPE_CHECKING:
     from mtslvr.fewshot import FewShotClassifier
+    from mtslvr.model import MTSLVR
     from mtslvr.report import Report
 
 FORMAT_VERSION = 1
 MODEL_TYPE = "mtslvr-fewshot"
+SETTINGS = ("space", "method", "n_invariant", "C")
 NUMBERS = ("temperature_", "unit_", "threshold_")
 ARRAYS = ("coef_", "intercept_", "mean_", "scale_", "support_")
 T = TypeVar("T", bound="FewShotClassifier")
 
 
-def save(classifier: FewShotClassifier, save_directory: str | os.PathLike[str]) -> None:
-    """Write a fitted classifier.
+def save(classifier: FewShotClassifier, save_directory: str | os.PathLike[str], name: str = "this folder") -> None:
+    """Write a fitted classifier, with a card that loads it by this name.
 
     Raises:
         TypeError: labels that are not str, int, float or bool.
     """
-    settings = {name: value for name, value in classifier.get_params().items() if name != "random_state"}
+    settings = {key: getattr(classifier, key) for key in SETTINGS}
     config = {
         "model_type": MODEL_TYPE,
         "format_version": FORMAT_VERSION,
         "settings": settings,
         "labels": labels.to_json(classifier.classes_),
+        "encoder": classifier.encoder_,
         "n_features": classifier.n_features_in_,
+        "n_invariant": int(classifier.n_invariant_),
         "head_weights": classifier.head_weights_,
         "numbers": {name: float(getattr(classifier, name)) for name in NUMBERS},
     }
     tensors = {name: torch.from_numpy(np.asarray(getattr(classifier, name))) for name in ARRAYS}
     tensors["support_"] = tensors["support_"].float()  # as the embeddings were; half the size
     tensors["targets_"] = torch.from_numpy(classifier.targets_)
-    folder.write(save_directory, config, tensors, _card(classifier, classifier.report()))
+    folder.write(save_directory, config, tensors, _card(classifier, classifier.report(), name))
 
 
-def load(cls: type[T], name_or_path: str | os.PathLike[str], *, encoder: str | None = None, **download: Any) -> T:
+def push(classifier: FewShotClassifier, repo_id: str, **upload: Any) -> str:
+    """Write a fitted classifier to the Hub; see `hub.push`."""
+    with tempfile.TemporaryDirectory() as temporary:
+        save(classifier, temporary, repo_id)
+        return hub.push(repo_id, temporary, **upload)
+
+
+def load(cls: type[T], name_or_path: str | os.PathLike[str], model: MTSLVR | None, **download: Any) -> T:
     """Read a classifier; see `FewShotClassifier.from_pretrained`."""
     path = hub.resolve(name_or_path, **download)
     config, tensors = folder.read(path)
@@ -58,21 +71,28 @@ def load(cls: type[T], name_or_path: str | os.PathLike[str], *, encoder: str | N
             f"{source}: format_version is {config.get('format_version')!r}, this release reads {FORMAT_VERSION}: update mtslvr"
         )
     try:
-        classifier = cls(**config["settings"])
+        settings = config["settings"]
+        if set(settings) != set(SETTINGS):
+            raise ValueError(f"settings are {sorted(settings)}, expected {sorted(SETTINGS)}")
+        classifier = cls(**settings, model=model)
+        examples.check_space(classifier.space)
+        linear.check(classifier.method, classifier.C)
         classes = labels.from_json(**config["labels"])
         numbers = {name: float(config["numbers"][name]) for name in NUMBERS}
         shares = {str(head): float(share) for head, share in config["head_weights"].items()}
-        classifier.n_features_in_ = width = int(config["n_features"])
-        heads = classifier._heads()
+        encoder = config["encoder"]
+        if not isinstance(encoder, (str, type(None))):
+            raise ValueError(f"encoder is {encoder!r}, expected a fingerprint or null")
+        width, n_invariant = int(config["n_features"]), config["n_invariant"]
+        heads = examples.heads(classifier.space, width, n_invariant)
+        if classifier.n_invariant not in (None, n_invariant):
+            raise ValueError(f"n_invariant is {n_invariant}, and {classifier.n_invariant} in the settings")
     except (KeyError, TypeError, ValueError, OverflowError, AttributeError) as error:
         raise ValueError(f"{source} is not a few-shot classifier's configuration: {error!r}") from error
     if min(numbers.values()) <= 0 or set(shares) != set(heads) or not 0 < width < 2**31:
         raise ValueError(f"{source} is not a few-shot classifier's configuration: {numbers}, {shares}, width {width}")
-    if encoder is not None and classifier.encoder is not None and encoder != classifier.encoder:
-        raise ValueError(
-            f"the classifier in {path} was fitted on embeddings of the model with fingerprint {classifier.encoder}, and this "
-            f"model's is {encoder}: load the model it was fitted with, or fit again"
-        )
+    if model is not None:
+        examples.check_encoder(model, encoder, width)
 
     n_columns = sum(columns.stop - columns.start for columns in heads.values())
     n_clips = tensors["targets_"].numel() if "targets_" in tensors else 0
@@ -95,17 +115,20 @@ def load(cls: type[T], name_or_path: str | os.PathLike[str], *, encoder: str | N
     if not (arrays["scale_"] > 0).all():
         raise ValueError(f"{weights} is damaged: scale_ must be above 0")
 
-    fitted: dict[str, Any] = {**arrays, **numbers, "classes_": classes, "head_weights_": shares}
+    fitted: dict[str, Any] = {**arrays, **numbers, "classes_": classes, "head_weights_": shares, "encoder_": encoder}
+    fitted |= {"n_features_in_": width, "n_invariant_": n_invariant}
     fitted["targets_"] = arrays["targets_"].astype(np.intp)
     for name, value in fitted.items():
         setattr(classifier, name, value)
     return classifier
 
 
-def _card(classifier: FewShotClassifier, report: Report) -> str:
+def _card(classifier: FewShotClassifier, report: Report, name: str) -> str:
     shares = ", ".join(f"{head} {share:.2f}" for head, share in classifier.head_weights_.items())
-    made = f"`{classifier.encoder}`" if classifier.encoder else "an encoder that was not written down"
+    made = f"the encoder `{classifier.encoder_}`" if classifier.encoder_ else "an encoder that was not written down"
     accuracy = "unknown" if math.isnan(report.accuracy) else f"{report.accuracy:.1%}"
+    default = classifier.encoder_ is not None and classifier.encoder_ == examples.encoder(None).fingerprint
+    model = "" if default else ', model="the name of that encoder"'
     return "\n".join(
         [
             "---",
@@ -116,7 +139,8 @@ def _card(classifier: FewShotClassifier, report: Report) -> str:
             "",
             f"# A few-shot sound classifier: {len(report.classes)} classes from {len(report.targets)} clips",
             "",
-            f"Fitted on embeddings of {made}; weight of the heads: {shares}. Leave-one-out accuracy: {accuracy}.",
+            f"Fitted on embeddings by {made}" + (", the default weights of mtslvr" if default else "") + ". "
+            f"Weight of the heads: {shares}. Leave-one-out accuracy: {accuracy}.",
             "",
             "```",
             str(report),
@@ -125,7 +149,8 @@ def _card(classifier: FewShotClassifier, report: Report) -> str:
             "```python",
             "import mtslvr",
             "",
-            'classifier = mtslvr.FewShotClassifier.from_pretrained("this folder")',
+            f"classifier = mtslvr.FewShotClassifier.from_pretrained({json.dumps(name)}{model})",
+            'classifier.predict(["what_is_this.wav"])',
             "```",
             "",
         ]

@@ -15,6 +15,23 @@ KINDS = {"str": np.str_, "int": np.int64, "float": np.float64, "bool": np.bool_}
 MAX_CHARACTERS = 10_000_000  # of all labels, each padded to the longest
 
 
+def numbered(y: Any, n: int) -> tuple[NDArray[Any], NDArray[np.intp]]:
+    """The classes, sorted, [n_classes], and the class number of each of n examples, [n].
+
+    Raises:
+        ValueError: as `check`; another number of labels than of examples; fewer than two classes.
+        TypeError: labels of several types.
+    """
+    labels = check(y)
+    if len(labels) != n:
+        raise ValueError(f"inconsistent numbers of samples: {n} in X, and {len(labels)} labels in y; give one for each")
+    classes, targets = np.unique(labels, return_inverse=True)
+    if len(classes) < 2:
+        found = f"one class only ({classes.tolist()[0]!r})" if len(classes) else "no labels"
+        raise ValueError(f"y holds {found}: give examples of at least two classes to tell apart")
+    return classes, targets
+
+
 def check(y: Any) -> NDArray[Any]:
     """Labels as a one-dimensional array, of one type; tuples and other sortable objects stay what they are.
 
@@ -23,7 +40,7 @@ def check(y: Any) -> NDArray[Any]:
         TypeError: labels of several types.
     """
     if y is None:
-        raise ValueError("requires y to be passed, but the target y is None: give a label for each embedding")
+        raise ValueError("requires y to be passed, but the target y is None: give a label for each example")
     if isinstance(y, (list, tuple)) or getattr(y, "dtype", None) == np.dtype(object):
         kinds = {type(label.item() if isinstance(label, np.generic) else label) for label in y}
         if len(kinds) > 1:

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.linalg import cho_factor, cho_solve
+from scipy.linalg import cho_factor, cho_solve, solve_triangular
 from scipy.optimize import minimize_scalar
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import LogisticRegression, SGDClassifier
@@ -33,6 +33,14 @@ class Linear(NamedTuple):
     held_out: Floats | None = (
         None  # [n, C] scores of each example by the classifier fitted without it, where that is for free
     )
+
+
+def check(method: str, strength: float) -> None:
+    """Refuse a method that is not one of METHODS, and a strength that is no number above 0, with ValueError."""
+    if method not in METHODS:
+        raise ValueError(f"method={method!r}: expected one of {', '.join(METHODS)}")
+    if not 0 < strength < np.inf:
+        raise ValueError(f"C={strength!r}: expected a number above 0, such as 10")
 
 
 def scaling(heads: list[Floats], *, raw: bool) -> tuple[Floats, Floats]:
@@ -130,14 +138,15 @@ def _ridge(features: Floats, targets: Targets, strength: float) -> Linear:
     indicators = np.eye(targets.max() + 1)[targets]
     centre, shares = np.average(features, 0, weight), np.average(indicators, 0, weight)
     root = np.sqrt(weight)[:, None]
-    centred = root * (features - centre)
+    centred = root * (features - centre)  # root @ centred is 0: the indicators need no centring below
     gram = centred.T @ centred
     gram.flat[:: len(gram) + 1] += 1 / strength
     factor = cho_factor(gram)
-    weights = cho_solve(factor, centred.T @ (root * (indicators - shares))).T
+    weights = cho_solve(factor, class_sums(root * centred, targets).T).T
     biases = 1 / len(shares) - weights @ centre
 
-    leverage = (cho_solve(factor, centred.T).T * centred).sum(1) + weight / len(targets)
+    spread = solve_triangular(factor[0], centred.T, trans="T")  # half of what cho_solve does, and enough for h
+    leverage = np.square(spread).sum(0) + weight / len(targets)
     residuals = indicators - shares - (features - centre) @ weights.T
     level = indicators - shares + 1 / len(shares)
     return Linear(weights, biases, level - residuals / np.maximum(1 - leverage, 1e-9)[:, None])
@@ -176,7 +185,20 @@ def _sklearn(model: Any, features: Floats, targets: Targets) -> Linear:
     return Linear(weights, biases)
 
 
+def shares(weights: Floats, heads: dict[str, Floats]) -> dict[str, float]:
+    """Share of the sum of |weights| [C, d] on each of the heads [n, width], which have the d features one after the other."""
+    parts = np.split(np.abs(weights).sum(0), np.cumsum([head.shape[1] for head in heads.values()])[:-1])
+    total = sum(part.sum() for part in parts) or np.inf
+    return {head: float(part.sum() / total) for head, part in zip(heads, parts, strict=True)}
+
+
 def class_means(features: Floats, targets: Targets) -> Floats:
     """[n, d] and class numbers [n] -> [C, d]."""
-    members = np.eye(targets.max() + 1)[targets]  # [n, C]
-    return np.asarray(members.T @ features / members.sum(0)[:, None])
+    return class_sums(features, targets) / np.bincount(targets)[:, None]
+
+
+def class_sums(features: Floats, targets: Targets) -> Floats:
+    """[n, d] and class numbers [n], each of which occurs -> [C, d]."""
+    order = np.argsort(targets, kind="stable")
+    starts = np.searchsorted(targets[order], np.arange(targets.max() + 1))
+    return np.asarray(np.add.reduceat(features[order], starts, axis=0))

@@ -38,7 +38,16 @@ class MTSLVR(nn.Module):
         self.frontend = frontend.Frontend(config.mean, config.std)
         self.network = network or AdapterResNet18(config.adapter, config.n_heads, config.head_dim)
         self._folded: tuple[Any, ResNet18] | None = None
+        self._fingerprint: tuple[Any, str] | None = None
         self.eval()
+
+    def __repr__(self) -> str:
+        spaces = ", ".join(f"{name} [{width}]" for name, width in self.spaces.items())
+        return f"MTSLVR({self.config.adapter}: {spaces}; {self.fingerprint})"
+
+    def __sklearn_clone__(self) -> MTSLVR:
+        """Copies of an estimator share their encoder."""
+        return self
 
     @classmethod
     def from_pretrained(
@@ -104,7 +113,11 @@ class MTSLVR(nn.Module):
     def fingerprint(self) -> str:
         """16 hex digits that identify weights and preprocessing: the same fingerprint, the same embeddings."""
         content = self.config.to_json()
-        return folder.fingerprint({part: content[part] for part in ("network", "preprocessing")}, _saved(self.network))
+        identity = {part: content[part] for part in ("network", "preprocessing")}
+        state = identity, self._state()
+        if self._fingerprint is None or self._fingerprint[0] != state:
+            self._fingerprint = state, folder.fingerprint(identity, _saved(self.network))
+        return self._fingerprint[1]
 
     def embed(
         self,
@@ -169,6 +182,7 @@ class MTSLVR(nn.Module):
         clip: Any,
         *,
         hop: float = 5.0,
+        window: float = 5.0,
         space: str = "combined",
         sample_rate: float | None = None,
         batch_size: int = 16,
@@ -177,14 +191,15 @@ class MTSLVR(nn.Module):
 
         Args:
             clip: one clip; see `embed`.
-            hop: seconds from the start of a window (5 s) to that of the next.
+            hop: seconds from the start of a window to that of the next.
+            window: seconds of sound in each, at most 5. Its vector is what `embed` gives for a clip cut from its start to its end.
 
         Returns:
             Vectors, float32 [n, D], and the start and end of the sound in each window, float64 [n, 2] in seconds. The last window
-            reaches the end of the recording, and may hold less than 5 s.
+            reaches the end of the recording, and may hold less than `window` seconds.
 
         Raises:
-            TypeError, ValueError: as `embed`; several clips were given; hop is not a positive number.
+            TypeError, ValueError: as `embed`; several clips were given; hop or window is not a positive number, or window is over 5.
         """
         self._heads(space)
         one, clips = sound.clips(clip, sample_rate)
@@ -193,7 +208,7 @@ class MTSLVR(nn.Module):
                 f"embed_windows takes one clip, and got a {type(clip).__name__} of several: call it for each of them"
             )
         name, clip = next(clips)
-        windows = (((start, end), wave) for wave, start, end in sound.windows(clip, hop=hop, name=name))
+        windows = (((start, end), wave) for wave, start, end in sound.windows(clip, hop=hop, window=window, name=name))
         bar = tqdm(self._vectors(windows, space, batch_size), "embedding", unit="window", delay=2, disable=None)
         times, vectors = zip(*bar, strict=True)
         return np.stack(vectors), np.array(times, dtype=np.float64)
@@ -280,17 +295,21 @@ class MTSLVR(nn.Module):
         return {"combined": tuple(range(self.config.n_heads)), "invariant": (0,), "variant": (1,)}[space]
 
     def _fold(self) -> ResNet18:
-        """The network folded into plain convolutions; folded again when its weights have changed or moved.
-
-        Edits through `.data`, which torch does not count, are not seen: edit under torch.no_grad() instead.
-        """
-        state = tuple(
-            (tensor.data_ptr(), 0 if tensor.is_inference() else tensor._version)
-            for tensor in self.network.state_dict(keep_vars=True).values()
-        )
+        """The network folded into plain convolutions; folded again when its weights have changed or moved."""
+        state = self._state()
         if self._folded is None or self._folded[0] != state:
             self._folded = state, self.network.fold().to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         return self._folded[1]
+
+    def _state(self) -> tuple[tuple[int, int], ...]:
+        """Changes when a weight changes or moves.
+
+        Edits through `.data`, which torch does not count, are not seen: edit under torch.no_grad() instead.
+        """
+        return tuple(
+            (tensor.data_ptr(), 0 if tensor.is_inference() else tensor._version)
+            for tensor in self.network.state_dict(keep_vars=True).values()
+        )
 
 
 def _checked_device(device: str | torch.device) -> torch.device:

@@ -11,6 +11,21 @@ MAX_MEASURED = 2000  # support clips that unit and threshold are measured on; mo
 BLOCK = 2**22  # distances held at a time
 
 
+def threshold(reject: str | float | None, usual: float) -> float:
+    """What `reject` means: the usual threshold for "auto", the number it is, or for None infinity.
+
+    Raises:
+        ValueError: it is something else.
+    """
+    if reject is None:
+        return np.inf
+    if reject == "auto":
+        return usual
+    if isinstance(reject, (str, bool)) or not reject > 0:
+        raise ValueError(f"reject={reject!r}: expected None, 'auto' or a number above 0, such as {usual:.2f}")
+    return float(reject)
+
+
 def nearest(features: Floats, support: Floats) -> Floats:
     """Euclidean distance of each row to the nearest support clip: [n, d] and [n_support, d] -> [n]."""
     rows = max(1, BLOCK // len(support))

@@ -6,12 +6,15 @@ import math
 import os
 import textwrap
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+
+from mtslvr.linear import class_means
 
 Z95 = 1.959964  # standard normal quantile of a two-sided 95 % interval
 MAX_LISTED = 5  # of confusions, suspects and so on that the text names
@@ -28,6 +31,7 @@ class Report:
         named: class number that the others give it; -1 where it is the only one of its class.
         probability: of that name, 0..1.
         places: map of the clips, (x, y) each, on which the class means lie as far apart as a plane allows.
+        names: what the text calls each clip.
     """
 
     classes: list[Any]
@@ -35,6 +39,7 @@ class Report:
     named: list[int]
     probability: list[float]
     places: list[list[float]]
+    names: list[str]
 
     @classmethod
     def of(
@@ -43,8 +48,12 @@ class Report:
         targets: NDArray[np.intp],
         probabilities: NDArray[np.float64],
         features: NDArray[np.float64],
+        names: Sequence[str] | None = None,
     ) -> Report:
         """From leave-one-out probabilities [n, C], NaN for the only clip of its class, and features [n, d]."""
+        names = [f"clip {clip}" for clip in range(len(targets))] if names is None else list(map(str, names))
+        if len(names) != len(targets):
+            raise ValueError(f"{len(names)} names for {len(targets)} clips: give one for each, or none")
         judged = np.isfinite(probabilities[:, 0])
         filled = np.where(judged[:, None], probabilities, 0.0)
         return cls(
@@ -53,6 +62,7 @@ class Report:
             named=np.where(judged, filled.argmax(1), -1).tolist(),
             probability=filled.max(1).round(4).tolist(),
             places=_plane(features, targets).round(4).tolist(),
+            names=names,
         )
 
     @property
@@ -156,7 +166,9 @@ class Report:
             named = [f"{label} taken for {name} ({count})" for label, name, count in self.confusions[:MAX_LISTED]]
             lines += ["", *textwrap.wrap("confused: " + ", ".join(named), 80, subsequent_indent="  ")]
         for clip, label, name, probability in self.suspects[:MAX_LISTED]:
-            lines.append(f"look again at clip {clip}, labelled {label}: the others say {name} ({probability:.2f})")
+            lines.append(
+                f"look again at {self.names[clip]}, labelled {label}: the others say {name} ({probability:.2f})"
+            )
         lines += ["", "record next: " + ", ".join(str(label) for label in self.record_next[:3])]
         return "\n".join(lines)
 
@@ -170,7 +182,6 @@ class Report:
             from matplotlib.figure import Figure  # not pyplot: a library changes no global state
         except ImportError as error:
             raise ImportError('plot() needs matplotlib: pip install "mtslvr[plot]"') from error
-
         per_class = self.per_class
         drawn = sorted(sorted(range(len(self.classes)), key=lambda number: -per_class[number]["gain"])[:MAX_DRAWN])
         names = [_short(self.classes[number]) for number in drawn]
@@ -218,8 +229,7 @@ def wilson(right: int, n: int) -> tuple[float, float]:
 
 def _plane(features: NDArray[np.float64], targets: NDArray[np.intp]) -> NDArray[np.float64]:
     """Principal plane of the class means: [n, d] -> [n, 2]."""
-    members = np.eye(targets.max() + 1)[targets]
-    means = members.T @ features / members.sum(0)[:, None]
+    means = class_means(features, targets)
     centre = means.mean(0)
     _, vectors = np.linalg.eigh((means - centre) @ (means - centre).T)  # [C, C], ascending
     axes = (means - centre).T @ vectors[:, ::-1][:, :2]  # [d, 2], orthogonal

@@ -1,27 +1,29 @@
-"""Write embeddings as a table: .npz, .parquet or .csv."""
+"""Write tables, whole or not at all: embeddings as .npz, .parquet or .csv, rows of text as .csv."""
 
 from __future__ import annotations
 
 import csv
 import importlib.util
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import numpy as np
+if TYPE_CHECKING:
+    import numpy as np
 
 TABLE_SUFFIXES = (".npz", ".parquet", ".csv")
 
 
-def check_table(path: Path) -> None:
-    """Find out, before the work, whether the table can be written after it.
+def check_table(path: Path, suffixes: Sequence[str]) -> None:
+    """Find out, before the work, whether a file with one of these suffixes can be written after it.
 
     Raises:
         ValueError: an unknown suffix, no such folder, or .parquet without pyarrow.
     """
-    if path.suffix not in TABLE_SUFFIXES:
-        raise ValueError(f"{path}: expected a name that ends in {', '.join(TABLE_SUFFIXES)}")
+    if path.suffix not in suffixes:
+        raise ValueError(f"{path}: expected a name that ends in {', '.join(suffixes)}")
     if path.is_dir() or not path.absolute().parent.is_dir():
         raise ValueError(f"{path} cannot be written: its folder does not exist, or it is a folder itself")
     if path.suffix == ".parquet" and importlib.util.find_spec("pyarrow") is None:
@@ -29,7 +31,7 @@ def check_table(path: Path) -> None:
 
 
 def write_table(path: Path, names: Sequence[str], vectors: Sequence[np.ndarray], notes: Mapping[str, str]) -> None:
-    """Write names and vectors, whole or not at all.
+    """Write names and vectors.
 
     Args:
         path: .npz holds `paths` [n], `embeddings` float32 [n, D] and the notes; .parquet the columns path and embedding (a list), with
@@ -37,18 +39,17 @@ def write_table(path: Path, names: Sequence[str], vectors: Sequence[np.ndarray],
         vectors: n of them, float32 [D].
         notes: what the vectors are, such as the space and the model's fingerprint.
     """
+    import numpy as np
+
     embeddings = np.stack(vectors).astype(np.float32)
-    temporary = path.with_name(f".{path.name}.tmp{path.suffix}")
-    try:
+    if path.suffix == ".csv":
+        # The shortest text that reads back as the same float32.
+        rows = ([name, *map(str, vector)] for name, vector in zip(names, embeddings, strict=True))
+        return write_rows(path, ["path", *map(str, range(embeddings.shape[1]))], rows)
+    with whole(path) as temporary:
         if path.suffix == ".npz":
             arrays: dict[str, Any] = {name: np.array(note) for name, note in notes.items()}
             np.savez(temporary, paths=np.array(names), embeddings=embeddings, **arrays)
-        elif path.suffix == ".csv":
-            with open(temporary, "w", newline="", encoding="utf-8") as file:
-                writer = csv.writer(file)
-                writer.writerow(["path", *range(embeddings.shape[1])])
-                for name, vector in zip(names, embeddings, strict=True):
-                    writer.writerow([name, *map(str, vector)])  # the shortest text that reads back as the same float32
         else:
             import pyarrow
             import pyarrow.parquet
@@ -58,6 +59,22 @@ def write_table(path: Path, names: Sequence[str], vectors: Sequence[np.ndarray],
                 "embedding": pyarrow.array(list(embeddings), pyarrow.list_(pyarrow.float32())),
             }
             pyarrow.parquet.write_table(pyarrow.table(columns, metadata=dict(notes)), temporary)
+
+
+def write_rows(path: Path, header: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
+    """Write a .csv."""
+    with whole(path) as temporary, open(temporary, "w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file)
+        writer.writerow(header)
+        writer.writerows(rows)
+
+
+@contextmanager
+def whole(path: Path) -> Iterator[Path]:
+    """A temporary name for a file, which gets its own name once it is written."""
+    temporary = path.with_name(f".{path.name}.tmp{path.suffix}")
+    try:
+        yield temporary
         os.replace(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)

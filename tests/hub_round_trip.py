@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from mtslvr.fewshot import FewShotClassifier, fit_fewshot
 from mtslvr.model import MTSLVR, EncoderConfig
 
 CLIP = np.sin(0.05 * np.arange(20_000, dtype=np.float32)), 16_000
@@ -16,3 +17,15 @@ def push(repo_id: str, token: str) -> list[str]:
 def load(repo_id: str, **options: object) -> list[object]:
     model = MTSLVR.from_pretrained(repo_id, **options)  # type: ignore[arg-type]
     return [model.fingerprint, list(model.embed(CLIP).shape)]
+
+
+def push_classifier(repo_id: str, encoder: str, token: str) -> str:
+    """Of the clip forwards and backwards, by an encoder that is on the Hub too."""
+    backwards = CLIP[0][::-1] ** 3, CLIP[1]
+    classifier = fit_fewshot([CLIP, backwards], ["forwards", "backwards"], model=encoder)
+    return classifier.push_to_hub(repo_id, token=token)
+
+
+def name(repo_id: str, **options: object) -> list[object]:
+    classifier = FewShotClassifier.from_pretrained(repo_id, **options)  # type: ignore[arg-type]
+    return [classifier.encoder_, classifier.predict([CLIP]).tolist()]

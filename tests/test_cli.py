@@ -1,6 +1,7 @@
 import csv
 import json
 import os
+import shutil
 import subprocess
 import sys
 import time
@@ -13,7 +14,9 @@ import pytest
 import soundfile
 import torch
 
+import mtslvr
 from mtslvr.cli import main
+from mtslvr.config import EncoderConfig
 from mtslvr.model import MTSLVR
 
 
@@ -86,6 +89,15 @@ def test_a_name_that_is_no_text_and_silence(
         (["embed", "EMPTY", "-o", "TMP/out.npz"], "no sound files"),
         (["embed", "IN", "-o", "TMP/out.npz", "--model", "./nowhere"], "no such folder"),
         (["info", "--model", "TMP"], "not a model folder"),
+        (["fit", "IN", "-o", "TMP/clf"], "y holds one class only"),
+        (["fit", "EMPTY", "-o", "TMP/clf"], "expected one sub-folder per class"),
+        (["fit", "TMP/none", "-o", "TMP/clf"], "no such folder or CSV"),
+        (["fit", "IN", "-o", "IN/one.wav"], "is a file: give the name of a folder"),
+        (["fit", "IN", "-o", "TMP/clf", "--report", "TMP/r.pdf"], "expected a name that ends in .png"),
+        (["predict", "TMP/none", "IN"], "no such folder"),
+        (["predict", "EMPTY", "IN"], "not a model folder"),
+        (["predict", "EMPTY", "IN", "-o", "TMP/out.txt"], "expected a name that ends in .csv"),
+        (["detect", "EMPTY", "IN/one.wav", "-o", "TMP/out.wav"], "expected a name that ends in .csv, .txt"),
         (["convert", "TMP/none.pt", "TMP/m"], "no such file"),
     ],
 )
@@ -94,9 +106,78 @@ def test_what_cannot_be_done_says_why(
 ) -> None:
     (tmp_path / "empty").mkdir()
     places = {"IN": str(sounds), "EMPTY": str(tmp_path / "empty")}
-    assert main([places.get(a, a.replace("TMP", str(tmp_path))) for a in arguments]) == 2
+    found = [places.get(a, a.replace("TMP", str(tmp_path)).replace("IN/", f"{sounds}/")) for a in arguments]
+    assert main(found) == 2
     assert message in capsys.readouterr().err
     assert not (tmp_path / "out.npz").exists()
+
+
+DEMO = Path(mtslvr.__file__).parent / "assets" / "demo"
+
+
+@pytest.fixture(scope="module")
+def classifier(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A classifier folder, made by the command line from two recordings of each of two classes."""
+    root = tmp_path_factory.mktemp("fit")
+    for kind in ("drum", "thunder"):
+        (root / "examples" / kind).mkdir(parents=True)
+        for name in ("1.ogg", "2.ogg"):
+            shutil.copy(DEMO / kind / name, root / "examples" / kind / name)
+    arguments = ["fit", str(root / "examples"), "-o", str(root / "classifier"), "--report", str(root / "report.png")]
+    assert main(arguments) == 0
+    assert (root / "report.png").read_bytes().startswith(b"\x89PNG")
+    return root / "classifier"
+
+
+def test_fit_from_a_table(classifier: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    rows = [f"{DEMO / kind / f'{i}.ogg'},{kind}" for kind in ("drum", "thunder") for i in (1, 2)]
+    (tmp_path / "clips.csv").write_text("\n".join(["path,label", *rows]))
+    assert main(["fit", str(tmp_path / "clips.csv"), "-o", str(tmp_path / "clf")]) == 0
+    text = capsys.readouterr().out
+    assert "4 clips of 2 classes" in text and "record next: " in text and "a classifier of 2 classes" in text
+    assert (tmp_path / "clf" / "config.json").read_bytes() == (classifier / "config.json").read_bytes()
+
+
+def test_predict(classifier: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "bad.wav").write_text("no sound")
+    drum, thunder = str(DEMO / "drum" / "3.ogg"), str(DEMO / "thunder" / "3.ogg")
+    assert main(["predict", str(classifier), drum, thunder]) == 0
+    header, *rows = [line.split() for line in capsys.readouterr().out.splitlines()]
+    assert header == ["path", "label", "confidence"]
+    assert [row[:2] for row in rows] == [[drum, "drum"], [thunder, "thunder"]]
+    assert all(0.5 < float(row[2]) < 1 for row in rows)
+    out = tmp_path / "out.csv"
+    arguments = ["predict", str(classifier), drum, str(tmp_path), "--reject", "0.001", "-o", str(out)]
+    assert main(arguments) == 1
+    told = capsys.readouterr()
+    assert "1 sounds named; 1 files skipped" in told.out and "bad.wav" in told.err
+    with open(out, newline="") as file:
+        assert [row[:2] for row in csv.reader(file)] == [["path", "label"], [drum, "unknown"]]
+    assert main(["predict", str(classifier), str(tmp_path / "bad.wav")]) == 2
+
+
+def test_detect(classifier: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    recording = str(DEMO / "drum" / "3.ogg")
+    assert main(["detect", str(classifier), recording, "--hop", "0.5"]) == 0
+    header, *rows = [line.split() for line in capsys.readouterr().out.splitlines()]
+    assert header == ["start", "end", "label", "confidence"] and [row[2] for row in rows] == ["drum"]
+    assert main(["detect", str(classifier), recording, "-o", str(tmp_path / "labels.txt"), "--background", "drum"]) == 0
+    assert "labels.txt: 0 events" in capsys.readouterr().out and (tmp_path / "labels.txt").exists()
+
+
+def test_a_bad_example_is_an_error_that_names_it(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for kind in ("drum", "thunder"):
+        (tmp_path / "in" / kind).mkdir(parents=True)
+        shutil.copy(DEMO / kind / "1.ogg", tmp_path / "in" / kind)
+    (tmp_path / "in" / "drum" / "broken.wav").write_text("no sound")
+    assert main(["fit", str(tmp_path / "in"), "-o", str(tmp_path / "clf")]) == 2
+    assert "broken.wav" in capsys.readouterr().err and not (tmp_path / "clf").exists()
+
+
+def test_another_encoder_is_refused(classifier: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    MTSLVR(EncoderConfig("bn", std=0.1)).save_pretrained(tmp_path / "other")
+    assert main(["predict", str(classifier), str(DEMO / "drum"), "--model", str(tmp_path / "other")]) == 2
+    assert "another: pass the one it was fitted with as model=" in capsys.readouterr().err
 
 
 def test_info(capsys: pytest.CaptureFixture[str]) -> None:

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-import safetensors.torch
+from clusters import clusters
 from scipy.optimize import minimize
 from sklearn.base import clone
 from sklearn.exceptions import NotFittedError
@@ -24,18 +24,8 @@ from mtslvr import linear, novelty
 from mtslvr.fewshot import FewShotClassifier
 from mtslvr.report import Report, wilson
 
-Arrays = tuple[np.ndarray, np.ndarray]
 
-
-def clusters(n_classes: int = 4, shots: int = 6, width: int = 40, noise: float = 1.0, seed: int = 0) -> Arrays:
-    """Gaussian clusters around the same means for every seed: float32 [n, width] and class numbers."""
-    means = np.random.default_rng(99).standard_normal((n_classes, width))
-    y = np.repeat(np.arange(n_classes), shots)
-    X = means[y] + noise * np.random.default_rng(seed).standard_normal((len(y), width))
-    return (X * np.repeat([1, 50], width // 2) + 7).astype(np.float32), y  # heads of different scale, far from zero
-
-
-def clip_weights(targets: np.ndarray) -> Arrays:
+def clip_weights(targets: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Ridge's weight of each clip, n in all, and the shares of the classes."""
     weight = 1 / np.sqrt(np.bincount(targets))[targets]
     weight *= len(targets) / weight.sum()
@@ -64,8 +54,8 @@ def test_pipeline_grid_search_and_clone() -> None:
     assert cross_val_score(pipeline, X, names, cv=3).mean() > 0.9
     search = GridSearchCV(FewShotClassifier(), {"method": linear.METHODS, "space": ["combined", "variant"]}, cv=2)
     assert search.fit(X, names).best_score_ > 0.9
-    copy = clone(FewShotClassifier(space="variant", C=3.0, encoder="f00"))
-    assert copy.get_params()["space"] == "variant" and copy.get_params()["encoder"] == "f00" and copy.C == 3.0
+    copy = clone(FewShotClassifier(space="variant", C=3.0))
+    assert copy.get_params()["space"] == "variant" and copy.C == 3.0
 
 
 def test_importing_it_does_not_import_torch() -> None:
@@ -281,7 +271,7 @@ def test_bad_input() -> None:
         FewShotClassifier().report()
     with pytest.raises(ValueError, match="X has 39 features, but FewShotClassifier is expecting 40 features"):
         fitted.predict(X[:, 1:])
-    with pytest.raises(ValueError, match="inconsistent numbers of samples"):
+    with pytest.raises(ValueError, match=r"24 in X, and 23 labels in y; give one for each"):
         FewShotClassifier().fit(X, y[1:])
     with pytest.raises(ValueError, match="contains NaN"):
         FewShotClassifier().fit(np.where(X[3, 3] == X, np.nan, X), y)
@@ -403,108 +393,3 @@ def test_map_shows_what_separates() -> None:
     means = np.stack([places[targets == number].mean(0) for number in range(3)])
     nearest = np.linalg.norm(places[:, None] - means, axis=2).argmin(1)
     np.testing.assert_array_equal(nearest, targets)
-
-
-# folders
-
-
-@pytest.mark.parametrize("names", [list("abcd"), [3, -1, 7, 2], [0.0, 4.0, 2.0, 1.0]], ids=["str", "int", "float"])
-@pytest.mark.parametrize("method", linear.METHODS)
-def test_saved_and_loaded(tmp_path: Path, names: list[Any], method: str) -> None:
-    X, y = clusters(noise=2.0)
-    labels = [names[number] for number in y]
-    saved = FewShotClassifier(method=method, encoder="00c0ffee", n_invariant=20).fit(X, labels)
-    saved.save_pretrained(tmp_path)
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["README.md", "config.json", "model.safetensors"]
-    loaded = FewShotClassifier.from_pretrained(tmp_path, encoder="00c0ffee")
-    assert loaded.get_params() == saved.get_params()
-    np.testing.assert_array_equal(loaded.predict(X), saved.predict(X))
-    assert loaded.classes_.dtype == saved.classes_.dtype and loaded.head_weights_ == saved.head_weights_
-    np.testing.assert_allclose(loaded.predict_proba(X), saved.predict_proba(X), atol=1e-12)
-    np.testing.assert_array_equal(loaded.predict(X, reject="auto"), saved.predict(X, reject="auto"))
-    assert loaded.report().to_dict()["per_class"] == saved.report().to_dict()["per_class"]
-
-
-def test_saved_object_labels(tmp_path: Path) -> None:
-    X, y = clusters(n_classes=2)
-    FewShotClassifier().fit(X, np.array(["no", "yes"], dtype=object)[y]).save_pretrained(tmp_path / "s")
-    assert FewShotClassifier.from_pretrained(tmp_path / "s").predict(X)[0] == "no"
-    FewShotClassifier().fit(X, y == 1).save_pretrained(tmp_path / "b")
-    assert FewShotClassifier.from_pretrained(tmp_path / "b").predict(X).dtype == bool
-    with pytest.raises(TypeError, match="labels of type tuple cannot be saved"):
-        FewShotClassifier().fit(X, [(int(number),) for number in y]).save_pretrained(tmp_path / "t")
-    with pytest.raises(NotFittedError):
-        FewShotClassifier().save_pretrained(tmp_path / "u")
-    assert not (tmp_path / "t").exists() and not (tmp_path / "u").exists()
-
-
-def test_another_encoder_is_refused(tmp_path: Path) -> None:
-    FewShotClassifier(encoder="aaaa").fit(*clusters()).save_pretrained(tmp_path)
-    with pytest.raises(ValueError, match=r"fingerprint aaaa, and this model's is bbbb"):
-        FewShotClassifier.from_pretrained(tmp_path, encoder="bbbb")
-
-
-@pytest.mark.parametrize(
-    "damage",
-    [
-        {"model_type": "mtslvr"},
-        {"format_version": 2},
-        {"settings": {"method": "svm"}},
-        {"settings": {"evil": 1}},
-        {"settings": [1]},
-        {"settings": {"C": "10"}},
-        {"settings": {"n_invariant": 10.5}},
-        {"labels": {"type": "str", "objects": False, "values": [1, 2, 3, 4]}},
-        {"labels": {"type": "int", "objects": False, "values": [4, 3, 2, 1]}},
-        {"labels": {"type": "int", "objects": False, "values": [1, 2, 3, 10**30]}},
-        {"labels": {"type": "int", "objects": False, "values": [1, 2]}},
-        {"labels": {"type": "eval", "objects": False, "values": ["a", "b", "c", "d"]}},
-        {"labels": {"type": "str", "objects": False, "values": "abcd"}},
-        {"labels": None},
-        {"n_features": 41},
-        {"n_features": -1},
-        {"n_features": "wide"},
-        {"numbers": {"temperature_": 0.0, "unit_": 1.0, "threshold_": 1.0}},
-        {"numbers": {}},
-        {"head_weights": {"invariant": "x"}},
-        {"head_weights": {"left": 0.5, "right": 0.5}},
-    ],
-    ids=str,
-)
-def test_hostile_configurations(tmp_path: Path, damage: dict[str, Any]) -> None:
-    FewShotClassifier().fit(*clusters()).save_pretrained(tmp_path)
-    config = json.loads((tmp_path / "config.json").read_text())
-    (tmp_path / "config.json").write_text(json.dumps({**config, **damage}))
-    with pytest.raises(ValueError, match=r"config\.json|model\.safetensors"):
-        FewShotClassifier.from_pretrained(tmp_path)
-
-
-@pytest.mark.parametrize("damage", ["targets", "scale", "nan", "shape", "missing", "extra", "garbage", "bfloat16"])
-def test_hostile_tensors(tmp_path: Path, damage: str) -> None:
-    saved = FewShotClassifier().fit(*clusters())
-    saved.save_pretrained(tmp_path)
-    path = tmp_path / "model.safetensors"
-    tensors = safetensors.torch.load_file(path)
-    if damage == "targets":
-        tensors["targets_"][0] = 9
-    elif damage == "scale":
-        tensors["scale_"][0] = 0
-    elif damage == "nan":
-        tensors["coef_"][0, 0] = float("nan")
-    elif damage == "shape":
-        tensors["support_"] = tensors["support_"][:, 1:].contiguous()
-    elif damage == "missing":
-        del tensors["targets_"]
-    elif damage == "extra":
-        tensors["more"] = tensors["mean_"].clone()
-    elif damage == "bfloat16":
-        tensors = {
-            name: tensor.bfloat16() if "_" in name and tensor.is_floating_point() else tensor
-            for name, tensor in tensors.items()
-        }
-    path.write_bytes(b"garbage" if damage == "garbage" else safetensors.torch.save(tensors))
-    if damage == "bfloat16":  # only coarse
-        assert FewShotClassifier.from_pretrained(tmp_path).score(*clusters()) > 0.9
-        return
-    with pytest.raises(ValueError, match=r"model\.safetensors"):
-        FewShotClassifier.from_pretrained(tmp_path)

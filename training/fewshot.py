@@ -22,10 +22,10 @@ from numpy.typing import NDArray
 from sklearn.metrics import roc_auc_score
 from tqdm import tqdm
 
-from mtslvr import linear
-from mtslvr.fewshot import SPACES, FewShotClassifier
+from mtslvr import cache, linear
+from mtslvr.examples import SPACES
+from mtslvr.fewshot import FewShotClassifier
 from mtslvr.linear import METHODS
-from training import cache
 from training.baselines import Network
 from training.datasets.common import Dataset
 from training.datasets.folder import CSV_FILE, read
@@ -176,7 +176,10 @@ def table(rows: Sequence[Row]) -> str:
         + "".join(f"  {cell:>{width}}" for cell, width in zip(line[1:], widths[1:], strict=True))
         for line in lines
     ]
-    sets = [f"{name}: {len(block)} set{"s" * (len(block) > 1)} ({', '.join(row.data for row in block)})" for name, block in blocks.items()]
+    sets = [
+        f"{name}: {len(block)} set{'s' * (len(block) > 1)} ({', '.join(row.data for row in block)})"
+        for name, block in blocks.items()
+    ]
     return "\n".join([*text, "", *sets])
 
 
@@ -230,7 +233,7 @@ def main(argv: Sequence[str] | None = None) -> None:
 
     encoder, rows = Network.pretrained(args.model), []
     for dataset in [read(path.parent) for path in sorted(args.data_root.glob(f"*/{CSV_FILE}"))]:
-        features = cache.embed(encoder, dataset.name, [clip.path for clip in dataset.clips], args.cache)
+        features = cache.embed(encoder.embed, [clip.path for clip in dataset.clips], args.cache / encoder.fingerprint)
         for ways, n_shots in itertools.product(args.ways, args.shots):
             try:
                 n_known, tasks = draw_tasks(dataset, ways, n_shots, args.tasks, group_disjoint=args.group_disjoint)

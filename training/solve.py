@@ -21,6 +21,18 @@ INTERCEPT = 1e4  # variance of the intercept: so large that its penalty does not
 MAX_STEPS, TOLERANCE = 1000, 1e-5  # far closer to the optimum than scikit-learn's own defaults
 
 
+def heads(spaces: dict[str, int], space: str = "combined") -> dict[str, slice]:
+    """Columns, in "combined", of each head that a space consists of.
+
+    Args:
+        spaces: widths, as an encoder has them; of one head it has "combined" alone.
+    """
+    if len(spaces) == 1:
+        return {"combined": slice(0, spaces["combined"])}
+    both = {"invariant": slice(0, spaces["invariant"]), "variant": slice(spaces["invariant"], spaces["combined"])}
+    return both if space == "combined" else {space: both[space]}
+
+
 def accuracies(
     features: np.ndarray, heads: Sequence[slice], episodes: Episodes, classifier: str = "ridge"
 ) -> np.ndarray:
@@ -54,32 +66,41 @@ def predictions(
     n_support = n_ways * n_shots
     if classifier == "paper":
         return _one_by_one(features[:, np.r_[tuple(heads)]], clips, n_support, n_shots).reshape(episodes.query.shape)
-    columns = [torch.from_numpy(features[:, head]).double() for head in heads]
+    columns = [torch.from_numpy(features[:, head]) for head in heads]
     width = sum(column.shape[1] for column in columns)
-    solvers = {"ridge": _ridge, "logistic": _logistic, "centroid": _centroid, "cosine": _centroid}
+    solvers = {"ridge": ridge, "logistic": _logistic, "centroid": _centroid, "cosine": _centroid}
     found: list[Tensor] = []
     for chunk in torch.from_numpy(clips).split(max(1, CHUNK // (clips.shape[1] * width))):
-        products = _products([column[chunk] for column in columns], n_support, cosine=classifier == "cosine")
+        parts = [column[chunk].double() for column in columns]
+        products = _products(parts, n_support, cosine=classifier == "cosine")
         found.append(solvers[classifier](products, n_ways, n_shots).argmax(-1))
     return torch.cat(found).reshape(episodes.query.shape).numpy()
 
 
+def scaled(head: Tensor, n_support: int) -> Tensor:
+    """FewShotClassifier's scaling: centred on the support's mean, and divided by the root mean square norm of the support.
+
+    [n_tasks, n_support + n_queries, width] -> the same.
+    """
+    head = head - head[:, :n_support].mean(1, keepdim=True)
+    energy = head[:, :n_support].square().sum(-1).mean(1)
+    return head / torch.where(energy > 0, energy, 1.0).sqrt()[:, None, None]
+
+
 def _products(heads: list[Tensor], n_support: int, *, cosine: bool) -> Tensor:
-    """Inner products of a task's clips with its support, after FewShotClassifier's scaling: centred on the support's mean, each
-    head divided by the root mean square norm of its support.
+    """Inner products of a task's clips with its support, each head scaled.
 
     [n_tasks, n_support + n_queries, width] each -> [n_tasks, n_support + n_queries, n_support].
     """
-    products = torch.zeros(())
+    products = squares = torch.zeros(())
     for head in heads:
-        head = head - head[:, :n_support].mean(1, keepdim=True)
-        energy = head[:, :n_support].square().sum(-1).mean(1)
-        inner = head @ head.mT  # [n_tasks, n_clips, n_clips]
-        products = products + inner / torch.where(energy > 0, energy, 1.0)[:, None, None]
+        head = scaled(head, n_support)
+        products = products + head @ head[:, :n_support].mT
+        squares = squares + head.square().sum(-1)
     if cosine:
-        norms = products.diagonal(dim1=1, dim2=2).clamp_min(torch.finfo(products.dtype).tiny).sqrt()
-        products = products / norms[:, :, None] / norms[:, None, :]
-    return products[:, :, :n_support]
+        norms = squares.clamp_min(torch.finfo(squares.dtype).tiny).sqrt()
+        products = products / norms[:, :, None] / norms[:, None, :n_support]
+    return products
 
 
 def _centroid(products: Tensor, n_ways: int, n_shots: int) -> Tensor:
@@ -90,16 +111,20 @@ def _centroid(products: Tensor, n_ways: int, n_shots: int) -> Tensor:
     return 2 * queries - squares[:, None]
 
 
-def _ridge(products: Tensor, n_ways: int, n_shots: int) -> Tensor:
-    """Scores of the queries by least squares to the classes' indicators, L2 penalty: [n_tasks, n_queries, n_ways].
-
-    (K + 1 / C) A = Y; no intercept is needed, for the features are centred and the classes of one size.
-    """
+def ridge(products: Tensor, n_ways: int, n_shots: int) -> Tensor:
+    """Scores of the queries by least squares to the classes' indicators, L2 penalty: [n_tasks, n_queries, n_ways]."""
     n_support = n_ways * n_shots
-    kernel, queries = products[:, :n_support], products[:, n_support:]
+    return products[:, n_support:] @ ridge_duals(products[:, :n_support], n_ways, n_shots)
+
+
+def ridge_duals(kernel: Tensor, n_ways: int, n_shots: int) -> Tensor:
+    """A of (K + 1 / C) A = Y, [n_tasks, n_support, n_ways]; the weights are A^T times the support's features.
+
+    No intercept is needed, for the features are centred and the classes of one size.
+    """
     targets = torch.eye(n_ways, dtype=kernel.dtype).repeat_interleave(n_shots, 0) - 1 / n_ways
-    penalty = torch.eye(n_support, dtype=kernel.dtype) / FewShotClassifier().C
-    return queries @ torch.linalg.solve(kernel + penalty, targets)
+    penalty = torch.eye(n_ways * n_shots, dtype=kernel.dtype) / FewShotClassifier().C
+    return torch.linalg.solve(kernel + penalty, targets)
 
 
 def _logistic(products: Tensor, n_ways: int, n_shots: int) -> Tensor:

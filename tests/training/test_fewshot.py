@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -73,8 +74,9 @@ def test_the_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: py
         (tmp_path / "blobs" / clip.path).touch()
         lines.append(f"{clip.path},{clip.label},{clip.group}")
     (tmp_path / "blobs" / "clips.csv").write_text("\n".join(lines))
-    monkeypatch.setattr(fewshot.Network, "pretrained", lambda name: None)
-    monkeypatch.setattr(fewshot.cache, "embed", lambda encoder, name, paths, folder: features)
+    encoder = SimpleNamespace(embed=None, fingerprint="0")
+    monkeypatch.setattr(fewshot.Network, "pretrained", lambda name: encoder)
+    monkeypatch.setattr(fewshot.cache, "embed", lambda encoder, paths, folder: features)
     out = {name: str(tmp_path / name) for name in ("table.json", "table.png")}
     options = ["--ways", "3", "all", "--shots", "1", "4", "20", "--tasks", "5", "--methods", "ridge"]
     fewshot.main(["--data-root", str(tmp_path), *options, "--json", out["table.json"], "--plot", out["table.png"]])

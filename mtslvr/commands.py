@@ -1,0 +1,207 @@
+"""What each command of the command line does. Everything heavy is imported by the command that needs it."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import os
+import sys
+import warnings
+from argparse import Namespace
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import mtslvr
+from mtslvr.files import find_sounds, labelled_sounds
+from mtslvr.table import TABLE_SUFFIXES, check_table, write_rows, write_table
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from mtslvr.model import MTSLVR
+
+SOME_FAILED = 1  # exit code
+STATISTICS = {
+    "audioset": (-0.00029522, 0.11652075),
+    "fsd50k": (-4.8055e-05, 0.0684828),
+}  # paper, of the authors' pretraining sets
+
+
+def embed(args: Namespace) -> int:
+    """Embed files one after the other; a bad one is reported and skipped."""
+    check_table(args.out, TABLE_SUFFIXES)  # before any work is done
+    paths = find_sounds(args.paths)
+    model = _load(args)
+    done, vectors = _embedded(model, paths, args.space)
+    write_table(args.out, done, vectors, {"space": args.space, "fingerprint": model.fingerprint})
+    print(f"{args.out}: {len(done)} embeddings of {len(vectors[0])} features{_skipped(paths, done)}")
+    return SOME_FAILED if len(done) < len(paths) else 0
+
+
+def fit(args: Namespace) -> int:
+    """Learn a classifier from labelled files. A bad one is an error: nobody should trust a class that lacks half its clips."""
+    if args.out.exists() and not args.out.is_dir():
+        raise ValueError(f"{args.out} is a file: give the name of a folder to write into")
+    if args.report is not None:
+        check_table(args.report, (".png",))
+        if importlib.util.find_spec("matplotlib") is None:
+            raise ValueError('--report needs matplotlib: pip install "mtslvr[plot]"')
+    paths, labels = labelled_sounds(args.examples)
+    classifier = mtslvr.fit_fewshot(paths, labels, model=_load(args), space=args.space, method=args.method, C=args.C)
+    report = classifier.report([_text(path) for path in paths])
+    classifier.save_pretrained(args.out)
+    print(report)
+    if args.report is not None:
+        report.plot(args.report)
+    print(f"\n{args.out}: a classifier of {len(classifier.classes_)} classes")
+    return 0
+
+
+def predict(args: Namespace) -> int:
+    """Name files one after the other; a bad one is reported and skipped."""
+    import numpy as np
+
+    if args.out is not None:
+        check_table(args.out, (".csv",))
+    paths = find_sounds(args.paths)
+    classifier = mtslvr.FewShotClassifier.from_pretrained(args.classifier, model=_load(args))
+    done, vectors = _embedded(classifier.embedder(), paths, "combined")
+    embeddings = np.stack(vectors)
+    named = classifier.predict(embeddings, reject=args.reject)
+    confidences = classifier.predict_proba(embeddings).max(1)
+    rows = [(path, str(label), f"{p:.3f}") for path, label, p in zip(done, named, confidences, strict=True)]
+    if args.out is None:
+        _print_table(("path", "label", "confidence"), rows)
+    else:
+        write_rows(args.out, ("path", "label", "confidence"), rows)
+        print(f"{args.out}: {len(done)} sounds named{_skipped(paths, done)}")
+    return SOME_FAILED if len(done) < len(paths) else 0
+
+
+def detect(args: Namespace) -> int:
+    """Find the classes' sounds in a recording."""
+    from mtslvr.events import detect, write_events
+
+    if args.out is not None:
+        check_table(args.out, (".csv", ".txt"))
+    classifier = mtslvr.FewShotClassifier.from_pretrained(args.classifier, model=_load(args))
+    wanted = {name: getattr(args, name) for name in ("window", "hop", "threshold", "reject", "background")}
+    events = detect(args.recording, classifier, **{name: value for name, value in wanted.items() if value is not None})
+    if args.out is None:
+        rows = [(f"{e.start:.2f}", f"{e.end:.2f}", str(e.label), f"{e.confidence:.3f}") for e in events]
+        _print_table(("start", "end", "label", "confidence"), rows)
+    else:
+        write_events(args.out, events)
+        print(f"{args.out}: {len(events)} events")
+    return 0
+
+
+def info(args: Namespace) -> int:
+    """Say what a model is."""
+    model = _load(args)
+    description = {
+        "mtslvr": mtslvr.__version__,
+        "model": args.model or "default",
+        "fingerprint": model.fingerprint,
+        "spaces": model.spaces,
+    }
+    if args.json:
+        print(json.dumps(description | model.config.to_json(), indent=2))
+        return 0
+    content = model.config.to_json()
+    sections = {
+        "": description,
+        "network": content["network"],
+        "preprocessing": content["preprocessing"],
+        "training": content["training"],
+    }
+    for title, section in sections.items():
+        if title:
+            print(f"\n{title}")
+        for name, value in section.items():
+            if name == "results":
+                continue  # a table; it is in the model card
+            shown = (
+                ", ".join(f"{space} [{width}]" for space, width in value.items()) if isinstance(value, dict) else value
+            )
+            print(f"  {name.replace('_', ' '):<28} {shown}")
+    return 0
+
+
+def convert(args: Namespace) -> int:
+    """Convert a checkpoint of the authors to a model folder."""
+    from mtslvr.config import EncoderConfig
+    from mtslvr.convert import read_authors_checkpoint
+    from mtslvr.model import MTSLVR
+
+    network, left_over = read_authors_checkpoint(args.checkpoint)
+    mean, std = STATISTICS[args.statistics]
+    summary = {
+        "summary": f"Converted from the authors' checkpoint {Path(args.checkpoint).name} (MT-SLVR, arXiv 2305.17191).",
+        "sound": args.statistics,
+    }
+    model = MTSLVR(EncoderConfig(network.adapter, network.n_heads, network.head_dim, mean, std, summary), network)
+    model.save_pretrained(args.folder)
+    print(
+        f"{args.folder}: adapter {network.adapter}, {network.n_heads} head(s) of {network.head_dim}, fingerprint {model.fingerprint}"
+    )
+    if left_over:
+        print(f"left out {len(left_over)} tensors that are no part of the encoder, such as {left_over[0]}")
+    return 0
+
+
+def demo(args: Namespace) -> int:
+    """Five kinds of sound, two examples of each: learn them and name the rest."""
+    from mtslvr.demo import run
+
+    run(_load(args), args.out)
+    return 0
+
+
+def _load(args: Namespace) -> MTSLVR:
+    return mtslvr.MTSLVR.from_pretrained(args.model, revision=args.revision, device=args.device)
+
+
+def _embedded(model: MTSLVR, paths: Sequence[Path], space: str) -> tuple[list[str], list[np.ndarray]]:
+    """Names and vectors of the files that can be embedded; the others, and what is odd, are reported.
+
+    Raises:
+        ValueError: none of them can be.
+    """
+    from tqdm import tqdm
+
+    done, vectors = [], []
+    for path in tqdm(paths, "embedding", unit="file", delay=2, disable=None):
+        try:
+            with warnings.catch_warnings(record=True) as notes:
+                warnings.simplefilter("always")
+                vectors.append(model.embed(path, space=space))
+            for note in notes:
+                tqdm.write(f"note: {note.message}", file=sys.stderr)
+            done.append(_text(path))
+        except (ValueError, TypeError, OSError) as error:
+            tqdm.write(f"skipped: {error}", file=sys.stderr)
+    if not done:
+        raise ValueError(f"none of {len(paths)} files could be embedded, nothing was written")
+    return done, vectors
+
+
+def _text(path: Path) -> str:
+    """A file's name need not be text, what is written must."""
+    return os.fsencode(path).decode(errors="backslashreplace")
+
+
+def _skipped(paths: Sequence[Path], done: Sequence[str]) -> str:
+    return f"; {len(paths) - len(done)} files skipped" if len(done) < len(paths) else ""
+
+
+def _print_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+    """Columns side by side: text to the left, numbers to the right."""
+    widths = [max(map(len, column)) for column in zip(header, *rows, strict=True)]
+    for row in (header, *rows):
+        cells = [
+            f"{cell:{'<' if title in ('path', 'label') else '>'}{width}}"
+            for title, cell, width in zip(header, row, widths, strict=True)
+        ]
+        print("  ".join(cells))

@@ -1,0 +1,122 @@
+"""A few-shot classifier as a folder: what is saved comes back; what is hostile, damaged or another encoder's is refused."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import safetensors.torch
+from clusters import clusters
+from sklearn.exceptions import NotFittedError
+
+from mtslvr import linear
+from mtslvr.fewshot import FewShotClassifier
+
+
+@pytest.mark.parametrize("names", [list("abcd"), [3, -1, 7, 2], [0.0, 4.0, 2.0, 1.0]], ids=["str", "int", "float"])
+@pytest.mark.parametrize("method", linear.METHODS)
+def test_saved_and_loaded(tmp_path: Path, names: list[Any], method: str) -> None:
+    X, y = clusters(noise=2.0)
+    labels = [names[number] for number in y]
+    saved = FewShotClassifier(method=method, n_invariant=20).fit(X, labels)
+    saved.save_pretrained(tmp_path)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["README.md", "config.json", "model.safetensors"]
+    loaded = FewShotClassifier.from_pretrained(tmp_path)
+    assert loaded.get_params() == saved.get_params()
+    np.testing.assert_array_equal(loaded.predict(X), saved.predict(X))
+    assert loaded.classes_.dtype == saved.classes_.dtype and loaded.head_weights_ == saved.head_weights_
+    np.testing.assert_allclose(loaded.predict_proba(X), saved.predict_proba(X), atol=1e-12)
+    np.testing.assert_array_equal(loaded.predict(X, reject="auto"), saved.predict(X, reject="auto"))
+    assert (loaded.encoder_, loaded.n_invariant_, loaded.n_features_in_) == (None, 20, 40)
+    assert loaded.report().to_dict()["per_class"] == saved.report().to_dict()["per_class"]
+
+
+def test_saved_object_labels(tmp_path: Path) -> None:
+    X, y = clusters(n_classes=2)
+    FewShotClassifier().fit(X, np.array(["no", "yes"], dtype=object)[y]).save_pretrained(tmp_path / "s")
+    assert FewShotClassifier.from_pretrained(tmp_path / "s").predict(X)[0] == "no"
+    FewShotClassifier().fit(X, y == 1).save_pretrained(tmp_path / "b")
+    assert FewShotClassifier.from_pretrained(tmp_path / "b").predict(X).dtype == bool
+    with pytest.raises(TypeError, match="labels of type tuple cannot be saved"):
+        FewShotClassifier().fit(X, [(int(number),) for number in y]).save_pretrained(tmp_path / "t")
+    with pytest.raises(NotFittedError):
+        FewShotClassifier().save_pretrained(tmp_path / "u")
+    assert not (tmp_path / "t").exists() and not (tmp_path / "u").exists()
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        {"model_type": "mtslvr"},
+        {"format_version": 2},
+        {"settings": {"method": "svm"}},
+        {"settings": {"space": "all"}},
+        {"settings": {"evil": 1}},
+        {"settings": {"model": "somebody/else"}},
+        {"settings": [1]},
+        {"settings": {"C": "10"}},
+        {"settings": {"n_invariant": 10.5}},
+        {"settings": {"n_invariant": 10}},
+        {"n_invariant": 41},
+        {"n_invariant": -1},
+        {"n_invariant": None},
+        {"encoder": 7},
+        {"labels": {"type": "str", "objects": False, "values": [1, 2, 3, 4]}},
+        {"labels": {"type": "int", "objects": False, "values": [4, 3, 2, 1]}},
+        {"labels": {"type": "int", "objects": False, "values": [1, 2, 3, 10**30]}},
+        {"labels": {"type": "int", "objects": False, "values": [1, 2]}},
+        {"labels": {"type": "eval", "objects": False, "values": ["a", "b", "c", "d"]}},
+        {"labels": {"type": "str", "objects": False, "values": "abcd"}},
+        {"labels": None},
+        {"n_features": 41},
+        {"n_features": -1},
+        {"n_features": "wide"},
+        {"numbers": {"temperature_": 0.0, "unit_": 1.0, "threshold_": 1.0}},
+        {"numbers": {}},
+        {"head_weights": {"invariant": "x"}},
+        {"head_weights": {"left": 0.5, "right": 0.5}},
+    ],
+    ids=str,
+)
+def test_hostile_configurations(tmp_path: Path, damage: dict[str, Any]) -> None:
+    FewShotClassifier().fit(*clusters()).save_pretrained(tmp_path)
+    config = json.loads((tmp_path / "config.json").read_text())
+    if isinstance(damage.get("settings"), dict):
+        damage = {"settings": config["settings"] | damage["settings"]}
+    (tmp_path / "config.json").write_text(json.dumps({**config, **damage}))
+    with pytest.raises(ValueError, match=r"config\.json|model\.safetensors"):
+        FewShotClassifier.from_pretrained(tmp_path)
+
+
+@pytest.mark.parametrize("damage", ["targets", "scale", "nan", "shape", "missing", "extra", "garbage", "bfloat16"])
+def test_hostile_tensors(tmp_path: Path, damage: str) -> None:
+    saved = FewShotClassifier().fit(*clusters())
+    saved.save_pretrained(tmp_path)
+    path = tmp_path / "model.safetensors"
+    tensors = safetensors.torch.load_file(path)
+    if damage == "targets":
+        tensors["targets_"][0] = 9
+    elif damage == "scale":
+        tensors["scale_"][0] = 0
+    elif damage == "nan":
+        tensors["coef_"][0, 0] = float("nan")
+    elif damage == "shape":
+        tensors["support_"] = tensors["support_"][:, 1:].contiguous()
+    elif damage == "missing":
+        del tensors["targets_"]
+    elif damage == "extra":
+        tensors["more"] = tensors["mean_"].clone()
+    elif damage == "bfloat16":
+        tensors = {
+            name: tensor.bfloat16() if "_" in name and tensor.is_floating_point() else tensor
+            for name, tensor in tensors.items()
+        }
+    path.write_bytes(b"garbage" if damage == "garbage" else safetensors.torch.save(tensors))
+    if damage == "bfloat16":  # only coarse
+        assert FewShotClassifier.from_pretrained(tmp_path).score(*clusters()) > 0.9
+        return
+    with pytest.raises(ValueError, match=r"model\.safetensors"):
+        FewShotClassifier.from_pretrained(tmp_path)
