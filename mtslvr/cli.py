@@ -1,4 +1,4 @@
-"""The command line: mtslvr embed, fit, predict, detect, info, convert, demo. Here it is parsed; commands.py does it."""
+"""The command line: mtslvr embed, fit, predict, detect, eval, info, convert, demo. Here it is parsed; commands.py does it."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from pathlib import Path
 import mtslvr
 from mtslvr import commands
 
+EXAMPLES = "folder with one sub-folder per class, or CSV with the columns path, label"
 REJECT = 'sounds more novel than this number, or than "auto" finds, are of no class'
 FAILED = 2  # exit code; argparse uses it too
 
@@ -47,9 +48,7 @@ def _parser() -> argparse.ArgumentParser:
     command.set_defaults(command=commands.embed)
 
     command = parsers.add_parser("fit", parents=[model], help="learn a classifier from a few labelled files")
-    command.add_argument(
-        "examples", metavar="EXAMPLES", help="folder with one sub-folder per class, or CSV with the columns path, label"
-    )
+    command.add_argument("examples", metavar="EXAMPLES", help=EXAMPLES)
     command.add_argument("-o", "--out", required=True, type=Path, help="classifier folder to write")
     command.add_argument("--space", default="combined", choices=["combined", "invariant", "variant"])
     command.add_argument("--method", default="ridge", choices=["ridge", "logistic", "centroid", "paper"])
@@ -74,6 +73,15 @@ def _parser() -> argparse.ArgumentParser:
     command.add_argument("--reject", type=_auto_or_number, help=REJECT)
     command.add_argument("--background", metavar="LABEL", action="append", help="class that makes no event")
     command.set_defaults(command=commands.detect)
+
+    command = parsers.add_parser(
+        "eval", parents=[model], help="say how good a classifier would be, by the number of recordings it learns from"
+    )
+    command.add_argument("examples", metavar="EXAMPLES", help=EXAMPLES)
+    command.add_argument("--shots", type=int, nargs="+", default=[1, 2, 5, 10, 20], help="recordings a class")
+    command.add_argument("--draws", type=int, default=100, help="random choices of them (default: 100)")
+    command.add_argument("--plot", type=Path, metavar="CURVE.png", help="picture to write")
+    command.set_defaults(command=commands.evaluate)
 
     command = parsers.add_parser("info", parents=[model], help="say what a model is")
     command.add_argument("--json", action="store_true", help="as JSON")

@@ -45,8 +45,7 @@ def fit(args: Namespace) -> int:
         raise ValueError(f"{args.out} is a file: give the name of a folder to write into")
     if args.report is not None:
         check_table(args.report, (".png",))
-        if importlib.util.find_spec("matplotlib") is None:
-            raise ValueError('--report needs matplotlib: pip install "mtslvr[plot]"')
+        _need_matplotlib("--report")
     paths, labels = labelled_sounds(args.examples)
     classifier = mtslvr.fit_fewshot(paths, labels, model=_load(args), space=args.space, method=args.method, C=args.C)
     report = classifier.report([_text(path) for path in paths])
@@ -77,6 +76,23 @@ def predict(args: Namespace) -> int:
         write_rows(args.out, ("path", "label", "confidence"), rows)
         print(f"{args.out}: {len(done)} sounds named{_skipped(paths, done)}")
     return SOME_FAILED if len(done) < len(paths) else 0
+
+
+def evaluate(args: Namespace) -> int:
+    """Say how good a classifier of labelled files would be, by the number of recordings that it learns from."""
+    from mtslvr.learning_curve import learning_curve, plot, text
+
+    if args.plot is not None:
+        check_table(args.plot, (".png",))
+        _need_matplotlib("--plot")
+    paths, labels = labelled_sounds(args.examples)
+    model = _load(args)
+    points = learning_curve(model, model.embed(paths), labels, shots=args.shots, n_draws=args.draws)
+    n_classes = len(set(labels))
+    print(f"{len(paths)} clips of {n_classes} classes, {args.draws} draws\n\n{text(points, n_classes)}")
+    if args.plot is not None:
+        plot(points, n_classes, args.plot)
+    return 0
 
 
 def detect(args: Namespace) -> int:
@@ -205,3 +221,8 @@ def _print_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
             for title, cell, width in zip(header, row, widths, strict=True)
         ]
         print("  ".join(cells))
+
+
+def _need_matplotlib(option: str) -> None:
+    if importlib.util.find_spec("matplotlib") is None:
+        raise ValueError(f'{option} needs matplotlib: pip install "mtslvr[plot]"')

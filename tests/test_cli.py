@@ -138,6 +138,19 @@ def test_fit_from_a_table(classifier: Path, tmp_path: Path, capsys: pytest.Captu
     assert (tmp_path / "clf" / "config.json").read_bytes() == (classifier / "config.json").read_bytes()
 
 
+def test_eval(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for kind in ("drum", "thunder"):
+        (tmp_path / "in" / kind).mkdir(parents=True)
+        for i in (1, 2, 3):
+            shutil.copy(DEMO / kind / f"{i}.ogg", tmp_path / "in" / kind)
+    assert main(["eval", str(tmp_path / "in"), "--draws", "2", "--plot", str(tmp_path / "curve.png")]) == 0
+    text = capsys.readouterr().out
+    assert "6 clips of 2 classes, 2 draws" in text and "recordings a class" in text and "chance is 50.0 %" in text
+    assert (tmp_path / "curve.png").read_bytes().startswith(b"\x89PNG")
+    assert main(["eval", str(tmp_path / "in"), "--shots", "3"]) == 2
+    assert "class 'drum' has 3 clips: none to judge on" in capsys.readouterr().err
+
+
 def test_predict(classifier: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "bad.wav").write_text("no sound")
     drum, thunder = str(DEMO / "drum" / "3.ogg"), str(DEMO / "thunder" / "3.ogg")
