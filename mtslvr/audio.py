@@ -112,34 +112,37 @@ def blocks(clip: Any, sample_rate: float | None = None, *, name: str | None = No
 
 
 def windows(
-    clip: Any, *, hop: float = 5.0, sample_rate: float | None = None, name: str | None = None
+    clip: Any,
+    *,
+    hop: float = 5.0,
+    window: float = 5.0,
+    sample_rate: float | None = None,
+    name: str | None = None,
 ) -> Iterator[tuple[np.ndarray, float, float]]:
-    """One clip as windows of 5 s, starting at 0, hop, 2 hop, ... until one of them reaches its end.
+    """One clip as windows, starting at 0, hop, 2 hop, ... until one of them reaches its end.
 
     Args:
         clip, sample_rate, name: see `blocks`, also for what is raised and warned of.
-        hop: seconds from one start to the next, rounded to samples, at least one; more than 5 leaves sound out.
+        hop: seconds from one start to the next, rounded to samples, at least one; more than `window` leaves sound out.
+        window: seconds of sound in each, at most 5, rounded as hop.
 
     Yields:
-        float32 [80000], and the start and end, in seconds, of the sound in it. The last window may reach the end
-        before it is full: what it holds is then repeated.
+        float32 [80000], and the start and end, in seconds, of the sound in it. Less than 5 s of sound, because `window`
+        is shorter or the clip ends, is repeated to fill 5 s, as a short clip is: a window is what a cut from its start
+        to its end would be.
 
     Raises:
-        TypeError, ValueError: hop is not a positive number.
+        TypeError, ValueError: hop or window is not a positive number; window is more than 5.
     """
-    if isinstance(hop, bool) or not isinstance(hop, numbers.Real):
-        raise TypeError(f"hop is of type {type(hop).__name__}; expected seconds, such as 2.5")
-    if not 0 < hop < math.inf:
-        raise ValueError(f"hop is {hop}; expected seconds, more than 0")
-    n_hop = max(1, round(hop * SAMPLE_RATE))
+    n_hop, n_window = n_samples(hop, "hop"), n_samples(window, "window", WINDOW / SAMPLE_RATE)
     held, n_dropped = np.empty(0, np.float32), 0  # the samples that are still needed, and how many came before them
     start = end = n_total = 0
     for block in blocks(clip, sample_rate, name=name):
         held = np.concatenate([held, block])
         n_total += len(block)
-        while start + WINDOW <= n_total:
-            end = start + WINDOW
-            yield held[start - n_dropped : end - n_dropped].copy(), start / SAMPLE_RATE, end / SAMPLE_RATE
+        while start + n_window <= n_total:
+            end = start + n_window
+            yield np.resize(held[start - n_dropped : end - n_dropped], WINDOW), start / SAMPLE_RATE, end / SAMPLE_RATE
             start += n_hop
         held = held[max(0, start - n_dropped) :]
         n_dropped = n_total - len(held)
@@ -150,6 +153,20 @@ def windows(
 def read(clip: Any, sample_rate: float | None = None, *, name: str | None = None) -> np.ndarray:
     """The whole of one clip: float32 [samples], mono, 16 kHz. See `blocks` for its arguments and errors."""
     return np.concatenate(list(blocks(clip, sample_rate, name=name)))
+
+
+def n_samples(seconds: float, name: str, most: float = math.inf) -> int:
+    """Seconds in samples, at least one.
+
+    Raises:
+        TypeError, ValueError: `seconds`, which the message calls `name`, is not a number above 0, finite and up to `most`.
+    """
+    if isinstance(seconds, bool) or not isinstance(seconds, numbers.Real):
+        raise TypeError(f"{name} is of type {type(seconds).__name__}; expected seconds, such as 2.5")
+    if not 0 < seconds <= most or seconds == math.inf:
+        limit = f", at most {most:g}" if most < math.inf else ""
+        raise ValueError(f"{name} is {seconds}; expected seconds, more than 0{limit}")
+    return max(1, round(seconds * SAMPLE_RATE))
 
 
 def _named(items: Iterable[Any], sample_rate: float | None, one: bool) -> Iterator[tuple[str, Any]]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import warnings
 from typing import Any
 
 import numpy as np
@@ -12,6 +13,9 @@ from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import column_or_1d
 
 KINDS = {"str": np.str_, "int": np.int64, "float": np.float64, "bool": np.bool_}  # those that JSON keeps apart
+MANY_CLASSES = (
+    "The number of unique classes"  # is large for so few samples, scikit-learn warns: that is what few-shot means
+)
 MAX_CHARACTERS = 10_000_000  # of all labels, each padded to the longest
 
 
@@ -52,7 +56,9 @@ def check(y: Any) -> NDArray[Any]:
             return labels
     labels = column_or_1d(y, warn=True)
     assert_all_finite(labels, input_name="y")
-    check_classification_targets(labels)
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", MANY_CLASSES)
+        check_classification_targets(labels)
     return labels
 
 

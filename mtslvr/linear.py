@@ -15,6 +15,8 @@ from scipy.optimize import minimize_scalar
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import LogisticRegression, SGDClassifier
 
+from mtslvr.labels import MANY_CLASSES
+
 Floats = NDArray[np.float64]
 Targets = NDArray[np.intp]
 
@@ -178,6 +180,7 @@ def _paper(features: Floats, targets: Targets, random_state: int | np.random.Ran
 def _sklearn(model: Any, features: Floats, targets: Targets) -> Linear:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)  # the number of passes is part of the method
+        warnings.filterwarnings("ignore", MANY_CLASSES)
         model.fit(features, targets)
     weights, biases = model.coef_, model.intercept_
     if len(weights) == 1:  # scikit-learn keeps one score for two classes

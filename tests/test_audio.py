@@ -12,6 +12,7 @@ import tracemalloc
 import warnings
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -257,22 +258,23 @@ def test_sample_rate_is_for_bare_arrays_only() -> None:
 @given(
     n=st.integers(1, 200_000),
     hop=st.floats(0.3, 7, allow_nan=False),
+    window=st.one_of(st.just(5.0), st.floats(0.2, 5, allow_nan=False)),
     block=st.sampled_from([5_000, 80_000, 65_536]),
 )
-def test_windows_against_their_definition(n: int, hop: float, block: int) -> None:
+def test_windows_against_their_definition(n: int, hop: float, window: float, block: int) -> None:
     x = noise(n)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("mtslvr.sources.BLOCK", block)
-        got = list(audio.windows((x, SAMPLE_RATE), hop=hop))
-    starts = [0]
-    while starts[-1] + WINDOW < n and starts[-1] + round(hop * SAMPLE_RATE) < n:
+        got = list(audio.windows((x, SAMPLE_RATE), hop=hop, window=window))
+    starts, n_window = [0], round(window * SAMPLE_RATE)
+    while starts[-1] + n_window < n and starts[-1] + round(hop * SAMPLE_RATE) < n:
         starts.append(starts[-1] + round(hop * SAMPLE_RATE))
     assert [start for _, start, _ in got] == [s / SAMPLE_RATE for s in starts]
-    for (window, _, end), start in zip(got, starts, strict=True):
-        part = x[start : start + WINDOW]
-        assert window.dtype == np.float32 and window.shape == (WINDOW,)
+    for (wave, _, end), start in zip(got, starts, strict=True):
+        part = x[start : start + n_window]
+        assert wave.dtype == np.float32 and wave.shape == (WINDOW,)
         assert end == (start + len(part)) / SAMPLE_RATE
-        np.testing.assert_array_equal(window, part[np.arange(WINDOW) % len(part)])
+        np.testing.assert_array_equal(wave, part[np.arange(WINDOW) % len(part)])
 
 
 @SETTINGS
@@ -308,15 +310,24 @@ def test_windows_do_not_share_memory_with_each_other_or_the_input() -> None:
     np.testing.assert_array_equal(x, before)
 
 
-def test_the_smallest_hop_is_a_sample() -> None:
+def test_the_smallest_hop_and_window_are_a_sample() -> None:
     starts = [start for _, start, _ in audio.windows((noise(WINDOW + 3), SAMPLE_RATE), hop=1e-9)]
     assert starts == [0, 1 / SAMPLE_RATE, 2 / SAMPLE_RATE, 3 / SAMPLE_RATE]
+    x = np.array([0.1, 0.2], np.float32)
+    waves = [wave for wave, _, _ in audio.windows((x, SAMPLE_RATE), hop=1e-9, window=1e-9)]
+    np.testing.assert_array_equal(waves, [np.full(WINDOW, x[0]), np.full(WINDOW, x[1])])
 
 
-@pytest.mark.parametrize("hop", [0, -1, math.nan, math.inf, "5", None, True])
-def test_a_hop_that_is_none(hop: object) -> None:
-    with pytest.raises((ValueError, TypeError), match=r"hop is .*expected seconds"):
-        next(audio.windows((noise(10), SAMPLE_RATE), hop=hop))  # type: ignore[arg-type]
+@pytest.mark.parametrize("name", ["hop", "window"])
+@pytest.mark.parametrize("seconds", [0, -1, math.nan, math.inf, "5", None, True])
+def test_a_hop_or_window_that_is_none(name: str, seconds: Any) -> None:
+    with pytest.raises((ValueError, TypeError), match=rf"{name} is .*expected seconds"):
+        next(audio.windows((noise(10), SAMPLE_RATE), **{name: seconds}))
+
+
+def test_a_window_of_more_than_5_s() -> None:
+    with pytest.raises(ValueError, match=r"window is 5\.01; expected seconds, more than 0, at most 5"):
+        next(audio.windows((noise(10), SAMPLE_RATE), window=5.01))
 
 
 def test_ten_minutes_in_constant_memory(tmp_path: Path) -> None:

@@ -58,6 +58,13 @@ def test_pipeline_grid_search_and_clone() -> None:
     assert copy.get_params()["space"] == "variant" and copy.C == 3.0
 
 
+@pytest.mark.parametrize("method", linear.METHODS)
+def test_many_whole_numbers_for_labels_are_no_regression(method: str) -> None:
+    """scikit-learn warns of more than 20 classes with a clip or two each; warnings are errors here."""
+    X = np.eye(30, 40)
+    assert FewShotClassifier(method=method).fit(X, np.arange(30)).predict(X).tolist() == list(range(30))
+
+
 def test_importing_it_does_not_import_torch() -> None:
     code = "import sys, mtslvr.fewshot; print('torch' in sys.modules, 'matplotlib' in sys.modules)"
     out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=Path(__file__).parent.parent)

@@ -1,0 +1,105 @@
+"""AudioEmbedder: the encoder as a scikit-learn transformer, with a cache."""
+
+from __future__ import annotations
+
+import functools
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from sklearn.base import BaseEstimator, TransformerMixin
+
+from mtslvr import audio, cache, examples
+
+if TYPE_CHECKING:
+    from sklearn.utils import Tags
+
+    from mtslvr.model import MTSLVR
+
+
+class AudioEmbedder(TransformerMixin, BaseEstimator):
+    """Clips to embeddings, as a step of a scikit-learn pipeline. There is nothing to fit.
+
+        make_pipeline(AudioEmbedder(memory="embeddings"), FewShotClassifier()).fit(paths, labels)
+
+    Args:
+        model: an MTSLVR, or the name of its folder or Hub repository; None takes the default weights.
+        space: "combined" (invariant, then variant), "invariant" or "variant".
+        memory: a folder where embeddings are kept, by the model's fingerprint and the clip's content, so that a changed clip
+            or model gets a new one; several processes may share it. None keeps nothing.
+        batch_size: windows computed at a time; more need more memory.
+    """
+
+    def __init__(
+        self,
+        model: MTSLVR | str | os.PathLike[str] | None = None,
+        space: str = "combined",
+        memory: str | os.PathLike[str] | None = None,
+        batch_size: int = 16,
+    ) -> None:
+        self.model = model
+        self.space = space
+        self.memory = memory
+        self.batch_size = batch_size
+
+    def fit(self, X: Any = None, y: Any = None) -> AudioEmbedder:
+        """Learn nothing."""
+        return self
+
+    def transform(self, X: Any) -> np.ndarray:
+        """Embed clips.
+
+        Args:
+            X: several clips: a list, or an array or column of paths, or whatever else `MTSLVR.embed` takes as several.
+
+        Returns:
+            float32 [n, D].
+
+        Raises:
+            TypeError, ValueError: one clip, or not a usable one (the message says which); an unknown space. As `MTSLVR.embed`.
+            OSError: `memory` cannot be written.
+        """
+        if isinstance(X, np.ndarray) and X.dtype.kind in "OU":
+            X = X.tolist()
+        one, named = audio.clips(X)
+        if one:
+            raise ValueError(f"X is one clip, of type {type(X).__name__}: give a list, [clip], or of all clips at once")
+        model = self._encoder()
+        columns = self._columns(model)
+        clips = [clip for _, clip in named]
+        embed = functools.partial(model.embed, batch_size=self.batch_size)
+        if self.memory is None:
+            return embed(clips, space=self.space)
+        # All spaces are columns of "combined", so that one cache serves them.
+        folder = Path(self.memory) / model.fingerprint
+        return cache.embed(functools.partial(embed, progress=False), clips, folder)[:, columns]
+
+    def get_feature_names_out(self, input_features: Any = None) -> np.ndarray:
+        """The features' names, "invariant_0", ..., "variant_0", ...; "combined_0" of a model with one head: object [D]."""
+        spaces = self._encoder().spaces
+        heads = {name: width for name, width in spaces.items() if name != "combined"} or spaces
+        names = [f"{head}_{i}" for head, width in heads.items() for i in range(width)]
+        return np.array(names, dtype=object)[self._columns(self._encoder())]
+
+    def _columns(self, model: MTSLVR) -> slice:
+        """The columns of "combined" that the space is."""
+        spaces = model.spaces
+        if self.space not in spaces:
+            raise ValueError(f"space is {self.space!r}; this model has {', '.join(map(repr, spaces))}")
+        start = spaces["invariant"] if self.space == "variant" else 0
+        return slice(start, start + spaces[self.space])
+
+    def _encoder(self) -> MTSLVR:
+        """The model; one that came by name is loaded once."""
+        if not isinstance(self.model, (str, os.PathLike)):
+            return examples.encoder(self.model)
+        if getattr(self, "_loaded", (None,))[0] != self.model:
+            self._loaded = self.model, examples.named(self.model)
+        return self._loaded[1]
+
+    def __sklearn_tags__(self) -> Tags:
+        tags = super().__sklearn_tags__()
+        tags.requires_fit, tags.no_validation = False, True
+        tags.input_tags.two_d_array, tags.input_tags.string = False, True
+        return tags
