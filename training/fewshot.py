@@ -148,11 +148,8 @@ def study(
     )
 
 
-def table(rows: Sequence[Row]) -> str:
-    """Means over the sets, a column for each number of ways and shots; the sets are named below."""
-    blocks: dict[str, list[Row]] = {}
-    for row in rows:
-        blocks.setdefault(f"{row.ways}-way {row.shots}", []).append(row)
+def table(columns: dict[str, list[Row]]) -> str:
+    """The figures of one or several rows, then their mean, in each column."""
     figures: dict[str, Callable[[Row], float | None]] = {
         "calibration error % before": lambda row: calibration_error(row.before),
         "calibration error % after": lambda row: calibration_error(row.after),
@@ -160,27 +157,22 @@ def table(rows: Sequence[Row]) -> str:
         "unknown: % accepted": lambda row: row.unknown and row.unknown[1],
         "known: % rejected": lambda row: row.unknown and row.unknown[2],
     }
-    lines = [["", *blocks]]
-    for name in dict.fromkeys(name for row in rows for name in row.accuracy):
+    lines = [["", *columns]]
+    for name in dict.fromkeys(name for rows in columns.values() for row in rows for name in row.accuracy):
         lines.append(
-            [name, *(_accuracy([row for row in block if name in row.accuracy], name) for block in blocks.values())]
+            [name, *(_accuracy([row for row in rows if name in row.accuracy], name) for rows in columns.values())]
         )
     for name, figure in figures.items():
-        found = [[value for value in map(figure, block) if value is not None] for block in blocks.values()]
+        found = [[value for value in map(figure, rows) if value is not None] for rows in columns.values()]
         lines.append(
             [name, *(f"{np.mean(values):.{2 if 'area' in name else 1}f}" if values else "-" for values in found)]
         )
     widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
-    text = [
+    return "\n".join(
         line[0].ljust(widths[0])
         + "".join(f"  {cell:>{width}}" for cell, width in zip(line[1:], widths[1:], strict=True))
         for line in lines
-    ]
-    sets = [
-        f"{name}: {len(block)} set{'s' * (len(block) > 1)} ({', '.join(row.data for row in block)})"
-        for name, block in blocks.items()
-    ]
-    return "\n".join([*text, "", *sets])
+    )
 
 
 def _accuracy(rows: Sequence[Row], name: str) -> str:
@@ -243,7 +235,12 @@ def main(argv: Sequence[str] | None = None) -> None:
     rows.sort(key=lambda row: (args.ways.index(row.ways), row.shots))
     if not rows:
         parser.error(f"{args.data_root}: expected folders with a {CSV_FILE} in it, and more clips a class than shots")
-    print(table(rows))
+    blocks: dict[str, list[Row]] = {}
+    for row in rows:
+        blocks.setdefault(f"{row.ways}-way {row.shots}", []).append(row)
+    print(table(blocks))
+    for title, block in blocks.items():
+        print(f"\n{title}, {args.tasks} tasks a set\n" + table({row.data: [row] for row in block}))
     if args.json:
         args.json.write_text(json.dumps([asdict(row) for row in rows], indent=1) + "\n")
     if args.plot:

@@ -83,7 +83,10 @@ def test_the_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: py
     printed = capsys.readouterr().out.splitlines()
     assert printed[0].split() == ["3-way", "1", "3-way", "4", "all-way", "1", "all-way", "4"]  # 20 shots: left out
     assert next(line for line in printed if line.startswith("ridge/auto")).split()[1] == "-"
-    assert printed[-1] == "all-way 4: 1 set (blobs)"
+    assert [line for line in printed if "tasks a set" in line] == [
+        f"{task}, 5 tasks a set" for task in ("3-way 1", "3-way 4", "all-way 1", "all-way 4")
+    ]
+    assert printed[-1].split() == ["known:", "%", "rejected", "-"]  # of all classes: nothing is unknown
     rows = json.loads(Path(out["table.json"]).read_text())
     assert [(row["ways"], row["shots"]) for row in rows] == [("3", 1), ("3", 4), ("all", 1), ("all", 4)]
     assert Path(out["table.png"]).read_bytes()[:4] == b"\x89PNG"
