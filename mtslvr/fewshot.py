@@ -1,7 +1,7 @@
 """The few-shot classifier: a scikit-learn estimator. Clips or their embeddings in, labels out.
 
-It learns a linear combination of the two heads' features, and with it how much invariance a task wants: `head_weights_`
-is a row of the paper's table 6.
+It learns a linear combination of the two heads' features. `head_weights_` is a row of the paper's table 6; what it does and
+does not tell is in docs/invariance.md.
 """
 
 from __future__ import annotations

@@ -1,10 +1,11 @@
-"""Encoders to compare with: each has what cache.Encoder asks for."""
+"""Encoders to compare with: each has what Encoder asks for."""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any, Protocol
 
 import numpy as np
 import torch
@@ -15,6 +16,29 @@ from mtslvr.model import MTSLVR
 
 FLOOR = 1e-3  # added to mel powers: white noise of about -60 dB, which hides what codecs and resampling leave, in favour of the baseline
 AUDIOSET_MEAN, AUDIOSET_STD = -0.00029522, 0.11652075  # of balanced AudioSet's waveforms, which the paper pretrains on
+
+
+class Encoder(Protocol):
+    """What can be evaluated: something that turns sounds into vectors."""
+
+    @property
+    def name(self) -> str:
+        """What tables call it."""
+
+    @property
+    def fingerprint(self) -> str:
+        """Changes whenever the vectors do."""
+
+    @property
+    def standardised(self) -> bool:
+        """Whether its numbers are of such different scales that they have to be standardised over a data set."""
+
+    @property
+    def spaces(self) -> dict[str, int]:
+        """The width of "combined", and of its parts "invariant" and "variant" where there are two heads."""
+
+    def embed(self, clips: Sequence[Any]) -> np.ndarray:
+        """Vectors of clips, of any kind that `audio.blocks` accepts, each independent of the others: float32 [n, D]."""
 
 
 class LogMel:
@@ -31,9 +55,9 @@ class LogMel:
     def spaces(self) -> dict[str, int]:
         return {"combined": 4 * frontend.N_MELS}
 
-    def embed(self, paths: Sequence[Path]) -> np.ndarray:
+    def embed(self, clips: Sequence[Any]) -> np.ndarray:
         """float32 [n, 512]; a clip is taken whole, with zeros behind it if it has fewer than 1024 samples."""
-        return np.stack([self._statistics(audio.read(path)) for path in paths])
+        return np.stack([self._statistics(audio.read(clip)) for clip in clips])
 
     @staticmethod
     def _statistics(wave: np.ndarray) -> np.ndarray:
@@ -53,21 +77,25 @@ class LogMel:
 class Network:
     """An MT-SLVR model.
 
-    Departs from the paper for clips over 5 s: the paper takes a random piece as support and lets all pieces of a query
-    vote; here the pieces' vectors are averaged, as users get them from `embed`.
+    Of clips over 5 s, pieces of 5 s are averaged, as users get them from `embed`; see pieces.py for what the paper does.
     """
 
     standardised = False
 
     def __init__(self, model: MTSLVR, name: str) -> None:
         self.name, self.fingerprint, self.spaces = name, model.fingerprint, model.spaces
-        self._model = model
+        self.model = model
 
     @classmethod
     def pretrained(cls, name: str | os.PathLike[str], *, device: str = "cpu") -> Network:
         """The model of a folder or of the Hub; "default" is the one in the package."""
         chosen = None if str(name) == "default" else name
         return cls(MTSLVR.from_pretrained(chosen, device=device), "mtslvr" if chosen is None else _short(name))
+
+    @classmethod
+    def named(cls, name: str, *, device: str = "cpu") -> Network:
+        """`pretrained`, or `untrained` for that name."""
+        return cls.untrained(device=device) if name == "untrained" else cls.pretrained(name, device=device)
 
     @classmethod
     def untrained(cls, seed: int = 0, *, device: str = "cpu") -> Network:
@@ -78,8 +106,8 @@ class Network:
             model = MTSLVR(config)
         return cls(model.to(device), "untrained")
 
-    def embed(self, paths: Sequence[Path]) -> np.ndarray:
-        return self._model.embed(list(paths), progress=False)
+    def embed(self, clips: Sequence[Any]) -> np.ndarray:
+        return self.model.embed(list(clips), progress=False)
 
 
 def _short(name: str | os.PathLike[str]) -> str:

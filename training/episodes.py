@@ -107,6 +107,14 @@ def draw(
     return _draw_disjoint(dataset, table, n_tasks, n_ways, n_shots, n_queries, rng)
 
 
+def draw_seeded(
+    dataset: Dataset, n_tasks: int, *, n_ways: int = 5, n_shots: int = 1, group_disjoint: bool = False, seed: int = 0
+) -> Episodes:
+    """Draw with a generator of their own, so that neither other sets nor other shots change them. See `draw`."""
+    rng = np.random.default_rng([seed, n_ways, n_shots])
+    return draw(dataset, n_tasks, n_ways=n_ways, n_shots=n_shots, group_disjoint=group_disjoint, rng=rng)
+
+
 def _draw_disjoint(
     dataset: Dataset,
     table: np.ndarray,

@@ -1,113 +1,104 @@
 """Few-shot accuracy of encoders on data sets (paper, section 4.2): a table with 95 % intervals, JSON and a PNG.
 
     python -m training.evaluate --data esc50=/path/to/ESC-50 birds=/path/to/folder/with/a/subfolder/per/class
+    python -m training.evaluate --data watkins=/path/to/Watkins --pieces paper --classifier paper         # as the paper ran it
     python -m training.evaluate --model runs/a/model runs/b/model --encoder mtslvr logmel untrained --data-root /path/with/sets \\
         --space combined invariant variant --shots 1 5 --tasks 10000 --json table.json --plot table.png
 
-Each set is embedded once by each encoder (and kept: see cache.py); all encoders then solve the same tasks.
+Each set is embedded once by each encoder (and kept: see mtslvr/cache.py); all encoders then solve the same tasks. Sets of the paper,
+5-way 1-shot on its test classes, have the paper's rows below ours.
 """
 
 from __future__ import annotations
 
 import argparse
-import importlib
-import importlib.util
 import json
 import sys
 import time
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 
-from training import cache, solve
-from training.baselines import LogMel, Network
-from training.datasets.common import Dataset
-from training.datasets.folder import CSV_FILE
-from training.episodes import Episodes, draw
-from training.report import Result, plot, table
+from mtslvr import cache
+from training import paper, pieces, pretrained, sets, solve
+from training.baselines import Encoder, LogMel, Network
+from training.datasets.common import Dataset, class_splits
+from training.episodes import Episodes, draw_seeded
+from training.pieces import Pieces
+from training.report import Result, interval, plot, table
 
 SPACES = ("combined", "invariant", "variant")
-ENCODERS = ("mtslvr", "logmel", "untrained")
+ENCODERS = ("mtslvr", "logmel", "untrained", *pretrained.ENCODERS)
+PIECE_SEED = 0  # of the pieces that represent support clips; the episodes have --seed
+SETTINGS = ("ways", "shots", "tasks", "seed", "group_disjoint", "classifier", "pieces", "split")  # kept in the JSON
 
 
 def evaluate(
-    encoder: cache.Encoder,
+    encoder: Encoder,
     datasets: Sequence[tuple[Dataset, Sequence[Episodes]]],
     *,
     spaces: Iterable[str] = SPACES,
     classifier: str = "ridge",
+    rule: str = "mean",
+    split: str = "all",
     folder: Path,
 ) -> list[Result]:
     """Solve episodes of data sets with an encoder, in each of the spaces that it has.
 
     Args:
         datasets: each with its episodes, a list for instance for 1 shot and for 5.
+        classifier: one of solve.CLASSIFIERS.
+        rule: for clips longer than 5 s, one of pieces.RULES.
+        split: the part of the paper's classes that its sets were cut down to; to be kept with the results.
         folder: of the embedding cache.
     """
     results = []
     for dataset, episode_lists in datasets:
-        features = cache.embed(encoder, dataset.name, [clip.path for clip in dataset.clips], folder)
-        if getattr(encoder, "standardised", False):
-            deviation = features.std(0)
-            features = (features - features.mean(0)) / np.where(deviation > 0, deviation, 1)
+        clips = embed(encoder, dataset, rule, folder)
         for episodes in episode_lists:
             for space in (space for space in spaces if space in encoder.spaces):
                 start = time.perf_counter()
-                accuracies = 100 * solve.accuracies(features, heads_of(encoder.spaces, space), episodes, classifier)
+                heads = list(solve.heads(encoder.spaces, space).values())
+                accuracies = 100 * pieces.accuracies(
+                    clips, heads, episodes, classifier, np.random.default_rng(PIECE_SEED)
+                )
                 n_tasks, n_ways, n_shots = episodes.support.shape
                 result = Result(
                     encoder=encoder.name,
                     fingerprint=encoder.fingerprint,
                     space=space,
                     data=dataset.name,
+                    split=split if dataset.name in class_splits() else "all",
                     n_classes=len(dataset.classes),
                     n_clips=len(dataset.clips),
                     n_ways=n_ways,
                     n_shots=n_shots,
                     n_tasks=n_tasks,
                     classifier=classifier,
+                    pieces=rule,
                     accuracy=float(accuracies.mean()),
-                    interval=float(1.96 * accuracies.std() / n_tasks**0.5),
+                    interval=interval(accuracies),
                     seconds=time.perf_counter() - start,
                 )
                 results.append(result)
     return results
 
 
-def heads_of(spaces: dict[str, int], space: str) -> list[slice]:
-    """Columns, in "combined", of each head that a space consists of."""
-    if len(spaces) == 1:
-        return [slice(0, spaces["combined"])]
-    heads = {"invariant": slice(0, spaces["invariant"]), "variant": slice(spaces["invariant"], spaces["combined"])}
-    return list(heads.values()) if space == "combined" else [heads[space]]
-
-
-def read(name: str, path: Path) -> Dataset:
-    """Read a set by the module of its name in training/datasets, or else as a folder or CSV of clips.
-
-    Raises:
-        ValueError: the set is not what it should be.
-    """
-    known = name != "common" and name.isidentifier() and importlib.util.find_spec(f"training.datasets.{name}")
-    dataset = importlib.import_module(f"training.datasets.{name if known else 'folder'}").read(path, name)
-    assert isinstance(dataset, Dataset)
-    return dataset
-
-
-def _sets(args: argparse.Namespace) -> list[Dataset]:
-    pairs = [(name, Path(path)) for name, _, path in (entry.partition("=") for entry in args.data)]
-    if bad := [name for name, path in pairs if not name or str(path) == "."]:
-        raise ValueError(f"--data {bad[0]}: expected NAME=PATH, such as esc50=/data/ESC-50")
-    if args.data_root:
-        found = sorted(path.parent for path in Path(args.data_root).glob(f"*/{CSV_FILE}"))
-        if not found:
-            raise ValueError(f"--data-root {args.data_root}: expected folders with a {CSV_FILE} in it; found none")
-        pairs += [(path.name, path) for path in found]
-    if not pairs:
-        raise ValueError("no data: give --data NAME=PATH or --data-root PATH")
-    return [read(name, path) for name, path in pairs]
+def embed(encoder: Encoder, dataset: Dataset, rule: str, folder: Path) -> Pieces:
+    """Vectors of the clips of a data set, from the cache where it has them; by the rule "mean" each clip is one piece."""
+    paths = [clip.path for clip in dataset.clips]
+    if rule == "paper":
+        found = pieces.embed(encoder, dataset.name, paths, folder)
+    else:
+        what = f"{encoder.name}: {dataset.name}"
+        found = Pieces.whole(cache.embed(encoder.embed, paths, folder / encoder.fingerprint, description=what))
+    if not encoder.standardised:
+        return found
+    deviation = found.features.std(0)
+    return Pieces((found.features - found.features.mean(0)) / np.where(deviation > 0, deviation, 1), found.counts)
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -120,16 +111,18 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument(
         "--model", nargs="+", default=["default"], help="model folders or Hub names; default: the package's weights"
     )
-    parser.add_argument(
-        "--data",
-        nargs="+",
-        default=[],
-        metavar="NAME=PATH",
-        help="a known set, a folder with a sub-folder per class, or a CSV",
-    )
-    parser.add_argument("--data-root", metavar="PATH", help=f"a folder of sets, each with its {CSV_FILE}")
+    sets.add_arguments(parser)
     parser.add_argument("--space", nargs="+", choices=SPACES, default=list(SPACES))
     parser.add_argument("--classifier", choices=solve.CLASSIFIERS, default="ridge")
+    parser.add_argument(
+        "--pieces",
+        choices=pieces.RULES,
+        default="mean",
+        help="of clips over 5 s: mean, their vectors are averaged (default); paper, a random one as support, all vote as query",
+    )
+    parser.add_argument(
+        "--paper", choices=paper.OBJECTIVES, default="simclr", help="the paper's rows to show; default: simclr"
+    )
     parser.add_argument("--ways", type=int, default=5)
     parser.add_argument("--shots", type=int, nargs="+", default=[1])
     parser.add_argument(
@@ -164,21 +157,23 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 def run(args: argparse.Namespace) -> None:
     # Everything that can be wrong with the data shows before the first clip is embedded.
-    datasets = [(dataset, [_episodes(dataset, n_shots, args) for n_shots in args.shots]) for dataset in _sets(args)]
-    encoders: list[cache.Encoder] = []
+    datasets = [
+        (dataset, [_episodes(dataset, n_shots, args) for n_shots in args.shots])
+        for dataset in sets.from_arguments(args)
+    ]
+    encoders: list[Encoder] = []
     for kind in args.encoder:
         if kind == "mtslvr":
             encoders += [Network.pretrained(model, device=args.device) for model in args.model]
+        elif kind == "untrained":
+            encoders.append(Network.untrained(device=args.device))
         else:
-            encoders.append(LogMel() if kind == "logmel" else Network.untrained(device=args.device))
-    results = []
-    for encoder in encoders:
-        results += evaluate(encoder, datasets, spaces=args.space, classifier=args.classifier, folder=args.cache)
-    print(table(results))
+            encoders.append(LogMel() if kind == "logmel" else pretrained.ENCODERS[kind]())
+    how = {"spaces": args.space, "classifier": args.classifier, "rule": args.pieces, "split": args.split}
+    results = [one for encoder in encoders for one in evaluate(encoder, datasets, **how, folder=args.cache)]
+    print(table(results, partial(paper.rows, objective=args.paper)))
     if args.json:
-        settings = {
-            name: getattr(args, name) for name in ("ways", "shots", "tasks", "seed", "group_disjoint", "classifier")
-        }
+        settings = {name: getattr(args, name) for name in SETTINGS}
         args.json.write_text(
             json.dumps({"settings": settings, "results": [asdict(result) for result in results]}, indent=2) + "\n"
         )
@@ -187,16 +182,15 @@ def run(args: argparse.Namespace) -> None:
 
 
 def _episodes(dataset: Dataset, n_shots: int, args: argparse.Namespace) -> Episodes:
-    """Drawn with a generator of their own, so that neither other sets nor other shots change them."""
-    kind = "-disjoint" if args.group_disjoint else ""
-    path = (
-        args.episodes
-        and args.episodes / f"{dataset.name}-{args.ways}way-{n_shots}shot{kind}-{args.tasks}-seed{args.seed}.npz"
-    )
+    """From the folder of episode lists, or drawn and put there."""
+    part = f"-{args.split}" if dataset.name in class_splits() else ""
+    kind = part + ("-disjoint" if args.group_disjoint else "")
+    name = f"{dataset.name}-{args.ways}way-{n_shots}shot{kind}-{args.tasks}-seed{args.seed}.npz"
+    path = args.episodes and args.episodes / name
     if path and path.is_file():
         return Episodes.load(path, dataset)
-    rng = np.random.default_rng([args.seed, args.ways, n_shots])
-    episodes = draw(dataset, args.tasks, n_ways=args.ways, n_shots=n_shots, group_disjoint=args.group_disjoint, rng=rng)
+    how = {"n_ways": args.ways, "n_shots": n_shots, "group_disjoint": args.group_disjoint, "seed": args.seed}
+    episodes = draw_seeded(dataset, args.tasks, **how)
     if path:
         path.parent.mkdir(parents=True, exist_ok=True)
         episodes.save(path, dataset)

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 from matplotlib.figure import Figure
+
+Others = Mapping[str, Mapping[str, float]]  # name of the row -> set -> accuracy, %
 
 
 @dataclass(frozen=True)
@@ -16,6 +19,8 @@ class Result:
     Args:
         accuracy, interval: %, the mean over tasks, and 1.96 * standard deviation / sqrt(tasks).
         seconds: what solving the tasks took, the clips being embedded.
+        split: the part of the paper's classes that were used, or "all" of them.
+        pieces: what was done with clips longer than 5 s (see pieces.py).
     """
 
     encoder: str
@@ -31,10 +36,16 @@ class Result:
     accuracy: float
     interval: float
     seconds: float
+    split: str = "all"
+    pieces: str = "mean"
 
 
-def table(results: Sequence[Result]) -> str:
-    """Rows: encoder and space; columns: sets, and their mean; a block for each number of shots."""
+def table(results: Sequence[Result], beside: Callable[[Sequence[Result]], Others] = lambda results: {}) -> str:
+    """Rows: encoder and space; columns: sets, and their mean; a block for each number of shots.
+
+    Args:
+        beside: gives for the results of a block what others have printed, to be set below ours (see paper.py).
+    """
     blocks = []
     for n_shots, block in _by_shots(results).items():
         data = _names(block)
@@ -42,22 +53,27 @@ def table(results: Sequence[Result]) -> str:
         for row, found in _rows(block).items():
             cells = [_cell(found[name].accuracy, found[name].interval) if name in found else "-" for name in data]
             rows.append([row, *cells, _cell(*_mean(found.values()))])
-        widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-        lines = [
-            row[0].ljust(widths[0])
-            + "".join(f"  {cell:>{width}}" for cell, width in zip(row[1:], widths[1:], strict=True))
-            for row in rows
-        ]
+        for row, known in beside(block).items():
+            cells = [f"{known[name]:.1f}" if name in known else "-" for name in data]
+            rows.append([row, *cells, "-" if "-" in cells else f"{sum(known.values()) / len(known):.1f}"])
         first = block[0]
-        blocks.append(
-            "\n".join(
-                [
-                    f"{first.n_ways}-way {n_shots}-shot accuracy %, {first.n_tasks} tasks a set, {first.classifier}",
-                    *lines,
-                ]
-            )
-        )
+        title = f"{first.n_ways}-way {n_shots}-shot accuracy %, {first.n_tasks} tasks a set, {first.classifier}"
+        blocks.append(f"{title}\n{lined_up(rows)}")
     return "\n\n".join(blocks)
+
+
+def interval(values: np.ndarray) -> float:
+    """95 % interval of a mean: 1.96 standard errors of values [n]."""
+    return float(1.96 * values.std() / len(values) ** 0.5)
+
+
+def lined_up(rows: Sequence[Sequence[str]]) -> str:
+    """Cells as lines of text: the first column to the left, the others to the right."""
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    return "\n".join(
+        row[0].ljust(widths[0]) + "".join(f"  {cell:>{width}}" for cell, width in zip(row[1:], widths[1:], strict=True))
+        for row in rows
+    )
 
 
 def plot(results: Sequence[Result], path: Path) -> None:

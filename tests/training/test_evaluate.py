@@ -8,9 +8,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile
+from toy_sets import write_tones
 
-from training.evaluate import evaluate, heads_of, main, read
+from training.datasets.common import class_splits
+from training.evaluate import evaluate, main
 from training.report import Result, plot, table
+from training.sets import read
 
 RATE = 16_000
 
@@ -85,6 +88,27 @@ def test_a_second_run_is_the_same_with_saved_episodes_or_without(root: Path, tmp
     assert other["noise/1"].accuracy != first["noise/1"].accuracy
 
 
+def test_long_clips_by_the_rule_of_the_paper(root: Path, tmp_path: Path) -> None:
+    results = run(root, tmp_path, "--pieces", "paper")
+    assert results["tones/1"].accuracy > 95
+    assert {result.pieces for result in results.values()} == {"paper"}
+
+
+def test_the_classes_of_the_paper_and_its_rows(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    write_tones(tmp_path / "esc50", n_classes=11, n_clips=2)
+    table = tmp_path / "esc50" / "clips.csv"
+    lines = table.read_text()
+    for i, label in reversed([*enumerate((*class_splits()["esc50"]["test"], "rain"))]):
+        lines = lines.replace(f"class{i},", f"{label},")
+    table.write_text(lines)
+    for part, n_classes in (("test", 10), ("all", 11)):
+        found = run(tmp_path, tmp_path, "--split", part, "--episodes", str(tmp_path / "lists"))["esc50/1"]
+        assert (found.split, found.n_classes) == (part, n_classes)
+        assert (tmp_path / "lists" / f"esc50-5way-1shot-{part}-200-seed0.npz").is_file()
+        rows = [line.split() for line in capsys.readouterr().out.splitlines() if "paper/MT-Parallel" in line]
+        assert rows == ([["paper/MT-Parallel", "69.5", "69.5"]] if part == "test" else [])
+
+
 def test_group_disjoint(root: Path, tmp_path: Path) -> None:
     assert run(root, tmp_path, "--group-disjoint")["tones/1"].accuracy > 95
 
@@ -110,18 +134,6 @@ def test_errors_are_one_line(root: Path, tmp_path: Path, arguments: list[str], m
     assert str(error.value).startswith("error: ")
     assert message in str(error.value)
     assert not list(tmp_path.iterdir()), "found out before anything was embedded"
-
-
-def test_sets_are_read_by_the_module_of_their_name(root: Path) -> None:
-    for name in ("common", "folder", "no-module"):
-        assert read(name, root / "tones").name == name
-
-
-def test_spaces_are_columns_of_combined() -> None:
-    spaces = {"combined": 10, "invariant": 4, "variant": 6}
-    assert heads_of(spaces, "combined") == [slice(0, 4), slice(4, 10)]
-    assert heads_of(spaces, "variant") == [slice(4, 10)]
-    assert heads_of({"combined": 10}, "combined") == [slice(0, 10)]
 
 
 def result(**changes: object) -> Result:
@@ -162,7 +174,7 @@ def test_evaluate_takes_any_encoder(root: Path, tmp_path: Path) -> None:
     tones = read("tones", root / "tones")
 
     class Oracle:
-        name, fingerprint, spaces = "oracle", "o", {"combined": 8, "invariant": 6, "variant": 2}
+        name, fingerprint, spaces, standardised = "oracle", "o", {"combined": 8, "invariant": 6, "variant": 2}, False
 
         def embed(self, paths: list[Path]) -> np.ndarray:
             return np.stack([np.append(np.eye(6)[int(path.stem) % 6], [1, 1]) for path in paths])
