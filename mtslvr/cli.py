@@ -45,6 +45,7 @@ def _parser() -> argparse.ArgumentParser:
     command.add_argument("paths", nargs="+", metavar="PATH", help="sound file, or folder (searched through)")
     command.add_argument("-o", "--out", required=True, type=Path, help="table to write: .npz, .parquet or .csv")
     command.add_argument("--space", default="combined", choices=["combined", "invariant", "variant"])
+    command.add_argument("--batch-size", default=16, type=int, help="windows of 5 s computed at a time (default: 16)")
     command.set_defaults(command=commands.embed)
 
     command = parsers.add_parser("fit", parents=[model], help="learn a classifier from a few labelled files")

@@ -4,16 +4,13 @@ from __future__ import annotations
 
 import importlib.util
 import json
-import os
-import sys
-import warnings
 from argparse import Namespace
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import mtslvr
-from mtslvr.files import find_sounds, labelled_sounds
+from mtslvr.files import find_sounds, labelled_sounds, text_of
 from mtslvr.table import TABLE_SUFFIXES, check_table, write_rows, write_table
 
 if TYPE_CHECKING:
@@ -29,14 +26,32 @@ STATISTICS = {
 
 
 def embed(args: Namespace) -> int:
-    """Embed files one after the other; a bad one is reported and skipped."""
+    """Embed files into a table. A bad one is reported and skipped, and a run that was killed goes on where it was."""
+    from mtslvr import bulk
+    from mtslvr.parts import Parts
+
     check_table(args.out, TABLE_SUFFIXES)  # before any work is done
+    failed = args.out.with_name(f"{args.out.name}.failed.csv")
     paths = find_sounds(args.paths)
     model = _load(args)
-    done, vectors = _embedded(model, paths, args.space)
-    write_table(args.out, done, vectors, {"space": args.space, "fingerprint": model.fingerprint})
-    print(f"{args.out}: {len(done)} embeddings of {len(vectors[0])} features{_skipped(paths, done)}")
-    return SOME_FAILED if len(done) < len(paths) else 0
+    notes = {"space": args.space, "fingerprint": model.fingerprint}
+    parts = Parts(args.out, notes)
+    missing = parts.missing(paths)
+    n_done = len(paths) - len(missing)
+    try:
+        errors = bulk.embed_files(model, missing, args.space, parts.add, batch_size=args.batch_size, n_done=n_done)
+    finally:
+        parts.flush()
+    done = _usable(paths, errors)
+    write_table(args.out, [text_of(path) for path in done], parts.vectors(done), notes)
+    if errors:
+        write_rows(failed, ("path", "error"), [(text_of(path), error) for path, error in errors.items()])
+        print(f"{failed}: what failed, and why. {parts.folder} is kept, so that to run again tries only these again")
+    else:
+        parts.remove()
+        failed.unlink(missing_ok=True)
+    print(f"{args.out}: {len(done)} embeddings of {model.spaces[args.space]} features{_skipped(errors)}")
+    return SOME_FAILED if errors else 0
 
 
 def fit(args: Namespace) -> int:
@@ -48,7 +63,7 @@ def fit(args: Namespace) -> int:
         _need_matplotlib("--report")
     paths, labels = labelled_sounds(args.examples)
     classifier = mtslvr.fit_fewshot(paths, labels, model=_load(args), space=args.space, method=args.method, C=args.C)
-    report = classifier.report([_text(path) for path in paths])
+    report = classifier.report([text_of(path) for path in paths])
     classifier.save_pretrained(args.out)
     print(report)
     if args.report is not None:
@@ -61,21 +76,25 @@ def predict(args: Namespace) -> int:
     """Name files one after the other; a bad one is reported and skipped."""
     import numpy as np
 
+    from mtslvr import bulk
+
     if args.out is not None:
         check_table(args.out, (".csv",))
     paths = find_sounds(args.paths)
     classifier = mtslvr.FewShotClassifier.from_pretrained(args.classifier, model=_load(args))
-    done, vectors = _embedded(classifier.embedder(), paths, "combined")
+    vectors: list[np.ndarray] = []
+    errors = bulk.embed_files(classifier.embedder(), paths, "combined", lambda _, vector: vectors.append(vector))
+    done = _usable(paths, errors)
     embeddings = np.stack(vectors)
     named = classifier.predict(embeddings, reject=args.reject)
     confidences = classifier.predict_proba(embeddings).max(1)
-    rows = [(path, str(label), f"{p:.3f}") for path, label, p in zip(done, named, confidences, strict=True)]
+    rows = [(text_of(path), str(label), f"{p:.3f}") for path, label, p in zip(done, named, confidences, strict=True)]
     if args.out is None:
         _print_table(("path", "label", "confidence"), rows)
     else:
         write_rows(args.out, ("path", "label", "confidence"), rows)
-        print(f"{args.out}: {len(done)} sounds named{_skipped(paths, done)}")
-    return SOME_FAILED if len(done) < len(paths) else 0
+        print(f"{args.out}: {len(done)} sounds named{_skipped(errors)}")
+    return SOME_FAILED if errors else 0
 
 
 def evaluate(args: Namespace) -> int:
@@ -179,37 +198,20 @@ def _load(args: Namespace) -> MTSLVR:
     return mtslvr.MTSLVR.from_pretrained(args.model, revision=args.revision, device=args.device)
 
 
-def _embedded(model: MTSLVR, paths: Sequence[Path], space: str) -> tuple[list[str], list[np.ndarray]]:
-    """Names and vectors of the files that can be embedded; the others, and what is odd, are reported.
+def _usable(paths: Sequence[Path], errors: Mapping[Path, str]) -> list[Path]:
+    """The files without an error.
 
     Raises:
-        ValueError: none of them can be.
+        ValueError: there are none.
     """
-    from tqdm import tqdm
-
-    done, vectors = [], []
-    for path in tqdm(paths, "embedding", unit="file", delay=2, disable=None):
-        try:
-            with warnings.catch_warnings(record=True) as notes:
-                warnings.simplefilter("always")
-                vectors.append(model.embed(path, space=space))
-            for note in notes:
-                tqdm.write(f"note: {note.message}", file=sys.stderr)
-            done.append(_text(path))
-        except (ValueError, TypeError, OSError) as error:
-            tqdm.write(f"skipped: {error}", file=sys.stderr)
+    done = [path for path in paths if path not in errors]
     if not done:
         raise ValueError(f"none of {len(paths)} files could be embedded, nothing was written")
-    return done, vectors
+    return done
 
 
-def _text(path: Path) -> str:
-    """A file's name need not be text, what is written must."""
-    return os.fsencode(path).decode(errors="backslashreplace")
-
-
-def _skipped(paths: Sequence[Path], done: Sequence[str]) -> str:
-    return f"; {len(paths) - len(done)} files skipped" if len(done) < len(paths) else ""
+def _skipped(errors: Mapping[Path, str]) -> str:
+    return f"; {len(errors)} files skipped" if errors else ""
 
 
 def _print_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> None:

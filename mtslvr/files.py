@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import os
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -56,6 +57,11 @@ def labelled_sounds(path: str | Path) -> tuple[list[Path], list[str]]:
         )
     pairs = [(sound, name) for name, inside in sounds.items() for sound in inside]
     return [sound for sound, _ in pairs], [name for _, name in pairs]
+
+
+def text_of(path: Path) -> str:
+    """A file's name as text, which on some systems it need not be."""
+    return os.fsencode(path).decode(errors="backslashreplace")
 
 
 def _listed(path: Path) -> tuple[list[Path], list[str]]:

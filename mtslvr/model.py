@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import itertools
 import os
 import tempfile
-from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Any, TypeVar, cast
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -15,14 +13,13 @@ from torch import Tensor, nn
 from tqdm import tqdm
 
 from mtslvr import audio as sound
-from mtslvr import folder, frontend, hub
+from mtslvr import bulk, folder, frontend, hub
 from mtslvr.adapters import AdapterResNet18
 from mtslvr.card import model_card
 from mtslvr.config import EncoderConfig
 from mtslvr.resnet import ResNet18
 
 DEFAULT_MODEL = Path(__file__).parent / "assets" / "default"
-T = TypeVar("T")
 
 
 class MTSLVR(nn.Module):
@@ -152,29 +149,15 @@ class MTSLVR(nn.Module):
         one, clips = sound.clips(audio, sample_rate)
         total = None if one or not hasattr(audio, "__len__") else len(audio)
         quiet = None if progress is None else not progress
-        sums: list[np.ndarray] = []
-        seconds: list[float] = []
-
-        def windows() -> Iterator[tuple[tuple[int, float], np.ndarray]]:
-            with tqdm(
-                clips,
-                "embedding",
-                total,
-                unit="clip",
-                delay=2 if progress is None else 0,
-                disable=True if one else quiet,
-            ) as bar:
-                for i, (name, clip) in enumerate(bar):
-                    for wave, start, end in sound.windows(clip, name=name):
-                        yield (i, end - start), wave
-
-        for (i, length), vector in self._vectors(windows(), space, batch_size):
-            if i == len(sums):
-                sums.append(np.zeros(self.spaces[space]))  # float64, so that the order of rounding does not show
-                seconds.append(0.0)
-            sums[i] += length * vector
-            seconds[i] += length
-        vectors = (np.stack(sums) / np.array(seconds)[:, None]).astype(np.float32)
+        bar = tqdm(
+            bulk.embed(self, clips, space, batch_size),
+            "embedding",
+            total,
+            unit="clip",
+            delay=2 if progress is None else 0,
+            disable=True if one else quiet,
+        )
+        vectors = np.stack([vector for _, vector in bar])
         return cast(np.ndarray, vectors[0]) if one else vectors
 
     def embed_windows(
@@ -209,7 +192,7 @@ class MTSLVR(nn.Module):
             )
         name, clip = next(clips)
         windows = (((start, end), wave) for wave, start, end in sound.windows(clip, hop=hop, window=window, name=name))
-        bar = tqdm(self._vectors(windows, space, batch_size), "embedding", unit="window", delay=2, disable=None)
+        bar = tqdm(bulk.vectors(self, windows, space, batch_size), "embedding", unit="window", delay=2, disable=None)
         times, vectors = zip(*bar, strict=True)
         return np.stack(vectors), np.array(times, dtype=np.float64)
 
@@ -271,23 +254,6 @@ class MTSLVR(nn.Module):
             return hub.push(
                 repo_id, temporary, token=token, private=private, revision=revision, commit_message=commit_message
             )
-
-    def _vectors(
-        self, windows: Iterable[tuple[T, np.ndarray]], space: str, batch_size: int
-    ) -> Iterator[tuple[T, np.ndarray]]:
-        """Features of each window, with whatever came along with it, in order; only a batch is held at a time."""
-        if isinstance(batch_size, bool) or not isinstance(batch_size, int) or batch_size < 1:
-            raise ValueError(f"batch_size is {batch_size!r}; expected a whole number above 0")
-        if self.training:
-            raise ValueError(
-                "the model is in training mode, where a clip's vector depends on its batch; call model.eval() first"
-            )
-        windows = iter(windows)
-        while batch := list(itertools.islice(windows, batch_size)):
-            waves = torch.from_numpy(np.stack([wave for _, wave in batch])).to(self.device)
-            with torch.no_grad(), torch.autocast(self.device.type, enabled=False):
-                features = self(waves, space).float().cpu().numpy()
-            yield from zip((tag for tag, _ in batch), features, strict=True)
 
     def _heads(self, space: str) -> tuple[int, ...]:
         if space not in self.spaces:

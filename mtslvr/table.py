@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import csv
 import importlib.util
+import itertools
 import os
+import zipfile
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     import numpy as np
 
 TABLE_SUFFIXES = (".npz", ".parquet", ".csv")
+ROW_GROUP = 1024  # rows of a .parquet that are written at a time
 
 
 def check_table(path: Path, suffixes: Sequence[str]) -> None:
@@ -30,35 +33,27 @@ def check_table(path: Path, suffixes: Sequence[str]) -> None:
         raise ValueError('.parquet needs pyarrow: pip install "mtslvr[parquet]", or write .npz or .csv')
 
 
-def write_table(path: Path, names: Sequence[str], vectors: Sequence[np.ndarray], notes: Mapping[str, str]) -> None:
-    """Write names and vectors.
+def write_table(path: Path, names: Sequence[str], vectors: Iterable[np.ndarray], notes: Mapping[str, str]) -> None:
+    """Write names and vectors, one after the other: the vectors are never all in memory.
 
     Args:
         path: .npz holds `paths` [n], `embeddings` float32 [n, D] and the notes; .parquet the columns path and embedding (a list), with
             the notes as metadata; .csv the columns path, 0, 1, ... D - 1, and no notes.
-        vectors: n of them, float32 [D].
+        vectors: n of them, float32 [D], n > 0.
         notes: what the vectors are, such as the space and the model's fingerprint.
     """
-    import numpy as np
-
-    embeddings = np.stack(vectors).astype(np.float32)
+    vectors = iter(vectors)
+    first = next(vectors)
+    vectors = itertools.chain([first], vectors)
     if path.suffix == ".csv":
         # The shortest text that reads back as the same float32.
-        rows = ([name, *map(str, vector)] for name, vector in zip(names, embeddings, strict=True))
-        return write_rows(path, ["path", *map(str, range(embeddings.shape[1]))], rows)
+        rows = ([name, *map(str, vector)] for name, vector in zip(names, vectors, strict=True))
+        return write_rows(path, ["path", *map(str, range(len(first)))], rows)
     with whole(path) as temporary:
         if path.suffix == ".npz":
-            arrays: dict[str, Any] = {name: np.array(note) for name, note in notes.items()}
-            np.savez(temporary, paths=np.array(names), embeddings=embeddings, **arrays)
+            _write_npz(temporary, names, vectors, len(first), notes)
         else:
-            import pyarrow
-            import pyarrow.parquet
-
-            columns = {
-                "path": list(names),
-                "embedding": pyarrow.array(list(embeddings), pyarrow.list_(pyarrow.float32())),
-            }
-            pyarrow.parquet.write_table(pyarrow.table(columns, metadata=dict(notes)), temporary)
+            _write_parquet(temporary, names, vectors, notes)
 
 
 def write_rows(path: Path, header: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
@@ -75,6 +70,37 @@ def whole(path: Path) -> Iterator[Path]:
     temporary = path.with_name(f".{path.name}.tmp{path.suffix}")
     try:
         yield temporary
+        with open(temporary, "rb+") as file:
+            os.fsync(file)  # or a power cut may leave the name without the content
         os.replace(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def _write_npz(
+    path: Path, names: Sequence[str], vectors: Iterable[np.ndarray], width: int, notes: Mapping[str, str]
+) -> None:
+    """As numpy.savez would, which wants all of an array at once."""
+    import numpy as np
+
+    with zipfile.ZipFile(path, "w") as archive:
+        for name, array in {"paths": names, **notes}.items():
+            with archive.open(f"{name}.npy", "w", force_zip64=True) as file:
+                np.lib.format.write_array(file, np.array(array))
+        with archive.open("embeddings.npy", "w", force_zip64=True) as file:
+            header = {"descr": "<f4", "fortran_order": False, "shape": (len(names), width)}
+            np.lib.format.write_array_header_1_0(file, header)
+            for _, vector in zip(names, vectors, strict=True):
+                file.write(vector.astype("<f4").tobytes())
+
+
+def _write_parquet(path: Path, names: Sequence[str], vectors: Iterable[np.ndarray], notes: Mapping[str, str]) -> None:
+    import pyarrow
+    import pyarrow.parquet
+
+    fields = {"path": pyarrow.string(), "embedding": pyarrow.list_(pyarrow.float32())}
+    schema = pyarrow.schema(fields, metadata=dict(notes))
+    rows = zip(names, vectors, strict=True)
+    with pyarrow.parquet.ParquetWriter(path, schema) as writer:
+        while group := list(itertools.islice(rows, ROW_GROUP)):
+            writer.write_table(pyarrow.table(list(map(list, zip(*group, strict=True))), schema=schema))

@@ -15,8 +15,10 @@ import soundfile
 import torch
 
 import mtslvr
+from mtslvr import bulk, parts
 from mtslvr.cli import main
 from mtslvr.config import EncoderConfig
+from mtslvr.files import find_sounds
 from mtslvr.model import MTSLVR
 
 
@@ -63,6 +65,67 @@ def test_a_bad_file_is_reported_and_skipped(sounds: Path, tmp_path: Path, capsys
     assert "bad.wav" in told.err
     assert "gone.wav" in told.err
     assert len(np.load(tmp_path / "out.npz")["paths"]) == 2
+    with open(tmp_path / "out.npz.failed.csv", newline="") as file:
+        header, *failures = csv.reader(file)
+    assert header == ["path", "error"]
+    assert [path for path, _ in failures] == [str(sounds / "bad.wav"), str(tmp_path / "gone.wav")]
+    assert "is no sound file" in failures[0][1] and "no such file" in failures[1][1]
+    shutil.copy(sounds / "one.wav", sounds / "bad.wav")
+    assert main(["embed", str(sounds), "-o", str(tmp_path / "out.npz")]) == 0
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["in", "out.npz"]
+    with np.load(tmp_path / "out.npz") as table:
+        assert relative(table["embeddings"][1], table["embeddings"][2]) < 1e-5  # bad.wav has become one.wav
+
+
+def relative(a: np.ndarray, b: np.ndarray) -> float:
+    return float(np.linalg.norm(a - b) / np.linalg.norm(b))
+
+
+def test_a_run_that_was_killed_goes_on_where_it_was(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "in").mkdir()
+    for i in range(200):
+        wave = np.random.default_rng(i).normal(0, 0.1, 4000)
+        soundfile.write(tmp_path / "in" / f"{i:03d}.wav", wave, 16_000)
+    arguments = ["embed", str(tmp_path / "in"), "-o", str(tmp_path / "out.parquet"), "--space", "invariant"]
+    code = f"from mtslvr import cli, parts; parts.PART_FILES = 8; cli.main({arguments})"
+    folder = tmp_path / "out.parquet.parts"
+    with subprocess.Popen([sys.executable, "-c", code], cwd=Path(mtslvr.__file__).parent.parent) as process:
+        while process.poll() is None and len(list(folder.glob("part-*"))) < 3:
+            time.sleep(0.01)
+        process.kill()
+    assert not (tmp_path / "out.parquet").exists()
+    n_kept = sum(len(np.load(part)["paths"]) for part in folder.glob("part-*"))
+    assert main([*arguments[:-1], "variant"]) == 2 and "out.parquet.parts holds" in capsys.readouterr().err
+
+    done: list[Path] = []
+    real = bulk.embed_files
+    monkeypatch.setattr(
+        bulk, "embed_files", lambda model, paths, *a, **k: done.extend(paths) or real(model, paths, *a, **k)
+    )
+    assert main(arguments) == 0
+    assert len(done) == 200 - n_kept < 180
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["in", "out.parquet"]
+    table = pyarrow.parquet.read_table(tmp_path / "out.parquet")
+    paths = sorted((tmp_path / "in").iterdir())
+    assert table["path"].to_pylist() == [str(path) for path in paths]
+    some = slice(0, 200, 20)
+    expected = MTSLVR.from_pretrained().embed(paths[some], space="invariant")
+    assert relative(np.stack(table["embedding"].to_numpy())[some], expected) < 1e-5
+
+
+def test_ctrl_c_loses_nothing(sounds: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    real = parts.Parts.add
+
+    def add(self: parts.Parts, path: Path, vector: np.ndarray) -> None:
+        real(self, path, vector)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(parts.Parts, "add", add)
+    assert main(["embed", str(sounds), "-o", str(tmp_path / "out.npz")]) == 130
+    notes = {"space": "combined", "fingerprint": MTSLVR.from_pretrained().fingerprint}
+    assert parts.Parts(tmp_path / "out.npz", notes).missing(find_sounds([sounds])) == [sounds / "one.wav"]
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="other systems have no such names")

@@ -106,6 +106,13 @@ def test_long_clips_are_averaged_by_seconds_and_short_ones_repeated(model: MTSLV
     assert relative(overlapping[2], windows[1]) < 1e-6
 
 
+def test_a_short_window_is_the_clip_cut_there(model: MTSLVR) -> None:
+    wave = noise(40_000)  # 2.5 s
+    windows, times = model.embed_windows(wave, hop=0.5, window=1.0, sample_rate=RATE)
+    assert times.tolist() == [[0.0, 1.0], [0.5, 1.5], [1.0, 2.0], [1.5, 2.5]]
+    assert relative(windows[1], model.embed(wave[8_000:24_000], sample_rate=RATE)) < 1e-6
+
+
 def test_one_stray_sample_more_than_a_window_changes_next_to_nothing(model: MTSLVR) -> None:
     wave = noise(80_001)
     assert relative(model.embed(wave, sample_rate=RATE), model.embed(wave[:80_000], sample_rate=RATE)) < 1e-4
@@ -306,6 +313,8 @@ def test_bad_arguments(model: MTSLVR) -> None:
         model.embed_windows([clip, clip])
     with pytest.raises(ValueError, match="hop"):
         model.embed_windows(clip, hop=0)
+    with pytest.raises(ValueError, match="window is 6; expected seconds, more than 0, at most 5"):
+        model.embed_windows(clip, window=6)
     with pytest.raises(TypeError, match="int16"):
         model(torch.zeros(1, 900, dtype=torch.int16))
     with pytest.raises(ValueError, match="more than 512"):

@@ -1,0 +1,21 @@
+"""The benchmark of bulk embedding runs."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+
+from mtslvr import parts
+from tests.benchmarks import bulk
+
+
+def test_the_benchmark_prints(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    pytest.importorskip("resource")  # not on Windows
+    soundfile.write(tmp_path / "long.wav", 0.1 * np.random.default_rng(0).standard_normal(200_000), 16_000)
+    folder = tmp_path / "cut"
+    bulk.main([str(tmp_path / "long.wav"), "--files", "6", "--compare", "4", "--repeats", "1", "--folder", str(folder)])
+    assert len(list(folder.iterdir())) == 6
+    text = capsys.readouterr().out
+    assert "batches of 16, decoded ahead" in text and "before it could be killed" in text
+    assert parts.PART_SECONDS == 10  # docs/bulk.md
