@@ -1,4 +1,4 @@
-"""The command line: mtslvr embed, fit, predict, detect, eval, info, convert, demo. Here it is parsed; commands.py does it."""
+"""The command line: mtslvr embed, fit, predict, detect, eval, info, export, convert, demo. Here it is parsed; commands.py does it."""
 
 from __future__ import annotations
 
@@ -87,6 +87,13 @@ def _parser() -> argparse.ArgumentParser:
     command = parsers.add_parser("info", parents=[model], help="say what a model is")
     command.add_argument("--json", action="store_true", help="as JSON")
     command.set_defaults(command=commands.info)
+
+    command = parsers.add_parser("export", parents=[model], help="write a model as one ONNX file, sound to embeddings")
+    command.add_argument("-o", "--out", required=True, type=Path, help="file to write, .onnx")
+    command.add_argument(
+        "--calibrate", type=Path, metavar="FOLDER", help="compute in int8, with ranges measured on these sounds"
+    )
+    command.set_defaults(command=commands.export)
 
     command = parsers.add_parser("convert", help="convert a checkpoint of the paper's authors")
     command.add_argument("checkpoint", metavar="AUTHORS.pt")

@@ -164,6 +164,17 @@ def info(args: Namespace) -> int:
     return 0
 
 
+def export(args: Namespace) -> int:
+    """Write a model as an ONNX file."""
+    from mtslvr.export import export
+
+    sounds = None if args.calibrate is None else find_sounds([args.calibrate])
+    fingerprint = export(_load(args), args.out, calibrate=sounds)
+    precision = "float32" if sounds is None else "int8"
+    print(f"{args.out}: {precision}, {args.out.stat().st_size / 1e6:.0f} MB, fingerprint {fingerprint}")
+    return 0
+
+
 def convert(args: Namespace) -> int:
     """Convert a checkpoint of the authors to a model folder."""
     from mtslvr.config import EncoderConfig

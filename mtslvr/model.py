@@ -62,7 +62,7 @@ class MTSLVR(nn.Module):
 
         Args:
             pretrained_model_name_or_path: nothing for the default weights (no network, no cache); the name of an existing folder;
-                or a Hub id "owner/name". See `hub.resolve` for the other arguments.
+                of a file that `mtslvr export` wrote, .onnx; or a Hub id "owner/name". See `hub.resolve` for the other arguments.
             device: where the model runs, such as "cpu" or "cuda".
 
         Raises:
@@ -77,6 +77,10 @@ class MTSLVR(nn.Module):
                     f"revision={revision!r} is for Hub repositories; the default weights are the package's"
                 )
             path = DEFAULT_MODEL
+        elif str(pretrained_model_name_or_path).endswith(".onnx"):
+            from mtslvr.exported import Exported
+
+            return Exported(pretrained_model_name_or_path, target)
         else:
             path = hub.resolve(
                 pretrained_model_name_or_path,

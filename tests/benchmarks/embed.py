@@ -56,6 +56,7 @@ def published_image(waves: Tensor, mean: float, std: float) -> Tensor:
     mel = filters @ spectrum(torch.hann_window(N_FFT)).abs().square()
     plain = spectrum(torch.ones(N_FFT))
     projected = torch.complex(filters @ plain.real, filters @ plain.imag)
+    projected.imag[..., 0] = 0  # of a symmetric frame; rounding would choose the sign of pi
     return torch.stack([10 * (mel + EPS).log10(), 10 * (projected.abs() + EPS).log10(), projected.angle()], 1)
 
 
@@ -107,7 +108,9 @@ def others(waves: Tensor) -> dict[str, Callable[[], object]]:
     }
 
 
-def contestants(model: MTSLVR, n_clips: int, seconds: float, folder: Path) -> dict[str, Callable[[], object]]:
+def contestants(
+    model: MTSLVR, n_clips: int, seconds: float, folder: Path, exported: Sequence[str] = ()
+) -> dict[str, Callable[[], object]]:
     """What is timed on a batch of clips, by name."""
     rng = np.random.default_rng(0)
     clips = (0.1 * rng.standard_normal((n_clips, round(seconds * SAMPLE_RATE)))).astype(np.float32)
@@ -120,6 +123,7 @@ def contestants(model: MTSLVR, n_clips: int, seconds: float, folder: Path) -> di
         images = model.frontend(waves).contiguous(memory_format=torch.channels_last)
     folded = model._fold()
     square = torch.randn(SQUARE, SQUARE)
+    files = {path: MTSLVR.from_pretrained(path) for path in exported}
     return {
         "published": lambda: published(model, waves),
         "combined": lambda: model(waves),
@@ -129,6 +133,7 @@ def contestants(model: MTSLVR, n_clips: int, seconds: float, folder: Path) -> di
         "network": lambda: folded(images),
         "embed arrays": lambda: model.embed(pairs, batch_size=n_clips, progress=False),
         "embed files": lambda: model.embed(paths, batch_size=n_clips, progress=False),
+        **{path: functools.partial(file, waves) for path, file in files.items()},
         **others(waves),
         "matmul": lambda: square @ square,
     }
@@ -141,10 +146,12 @@ def seconds_of(run: Callable[[], object]) -> float:
 
 
 @torch.no_grad()
-def compare(model: MTSLVR, n_clips: int, seconds: float, n_repeats: int) -> dict[str, dict[str, float]]:
+def compare(
+    model: MTSLVR, n_clips: int, seconds: float, n_repeats: int, exported: Sequence[str] = ()
+) -> dict[str, dict[str, float]]:
     """Milliseconds per clip of each contestant and of the floor, and how many times the published way's speed that is."""
     with tempfile.TemporaryDirectory() as folder:
-        runs = contestants(model, n_clips, seconds, Path(folder))
+        runs = contestants(model, n_clips, seconds, Path(folder), exported)
         with FlopCounterMode(display=False) as counter:
             runs["network"]()
         rounds = []
@@ -182,6 +189,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--model", help="folder or Hub id; the default weights if not given")
+    parser.add_argument("--exported", nargs="+", default=[], metavar="FILE.onnx", help="that `mtslvr export` wrote")
     parser.add_argument("--batch", type=int, nargs="+", default=[1, 32], help="clips at a time")
     parser.add_argument("--threads", type=int, nargs="+", default=sorted({1, torch.get_num_threads()}))
     parser.add_argument("--repeats", type=int, default=11)
@@ -201,7 +209,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     for n_threads in args.threads:
         torch.set_num_threads(n_threads)
         for n_clips in args.batch:
-            found = compare(model, n_clips, args.seconds, args.repeats)
+            found = compare(model, n_clips, args.seconds, args.repeats, args.exported)
             results["runs"].append({"threads": n_threads, "batch": n_clips, "results": found})
             print(f"\n{f'{n_threads} thread(s), batch {n_clips}':<24} {'ms/clip':>9} {'x published':>12}")
             for name, row in found.items():
