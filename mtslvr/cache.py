@@ -22,7 +22,7 @@ from tqdm import tqdm
 from mtslvr import audio
 from mtslvr.sources import raw_blocks
 
-BATCH = 256  # clips embedded between two writes
+BATCH = 32  # clips embedded between two writes
 CHUNK = 2**20  # bytes of a file read at a time
 DIGEST = 32  # bytes
 

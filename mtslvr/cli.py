@@ -24,6 +24,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"mtslvr {args.name}: {error}", file=sys.stderr)
         return FAILED
     except KeyboardInterrupt:
+        print(f"mtslvr {args.name}: stopped", file=sys.stderr)
         return 130
 
 
@@ -71,6 +72,7 @@ def _parser() -> argparse.ArgumentParser:
     command.add_argument("--window", type=float, help="seconds of sound that are named at a time")
     command.add_argument("--hop", type=float, help="seconds from one window to the next")
     command.add_argument("--threshold", type=float, help="probability from which on a sound is an event")
+    command.add_argument("--min-duration", type=float, help="seconds of the shortest event, and of the shortest gap")
     command.add_argument("--reject", type=_auto_or_number, help=REJECT)
     command.add_argument("--background", metavar="LABEL", action="append", help="class that makes no event")
     command.set_defaults(command=commands.detect)
@@ -115,4 +117,7 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _auto_or_number(text: str) -> str | float:
-    return text if text == "auto" else float(text)
+    try:
+        return text if text == "auto" else float(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(f'{text!r} is neither "auto" nor a number') from error

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import json
+import os
 from argparse import Namespace
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -58,6 +59,8 @@ def fit(args: Namespace) -> int:
     """Learn a classifier from labelled files. A bad one is an error: nobody should trust a class that lacks half its clips."""
     if args.out.exists() and not args.out.is_dir():
         raise ValueError(f"{args.out} is a file: give the name of a folder to write into")
+    if not os.access(next(folder for folder in args.out.absolute().parents if folder.exists()), os.W_OK):
+        raise ValueError(f"{args.out} cannot be written: there is no permission to write there")
     if args.report is not None:
         check_table(args.report, (".png",))
         _need_matplotlib("--report")
@@ -76,12 +79,13 @@ def predict(args: Namespace) -> int:
     """Name files one after the other; a bad one is reported and skipped."""
     import numpy as np
 
-    from mtslvr import bulk
+    from mtslvr import bulk, novelty
 
     if args.out is not None:
         check_table(args.out, (".csv",))
-    paths = find_sounds(args.paths)
     classifier = mtslvr.FewShotClassifier.from_pretrained(args.classifier, model=_load(args))
+    novelty.threshold(args.reject, classifier.threshold_)  # before clips are embedded
+    paths = find_sounds(args.paths)
     vectors: list[np.ndarray] = []
     errors = bulk.embed_files(classifier.embedder(), paths, "combined", lambda _, vector: vectors.append(vector))
     done = _usable(paths, errors)
@@ -121,7 +125,9 @@ def detect(args: Namespace) -> int:
     if args.out is not None:
         check_table(args.out, (".csv", ".txt"))
     classifier = mtslvr.FewShotClassifier.from_pretrained(args.classifier, model=_load(args))
-    wanted = {name: getattr(args, name) for name in ("window", "hop", "threshold", "reject", "background")}
+    wanted = {
+        name: getattr(args, name) for name in ("window", "hop", "threshold", "reject", "background", "min_duration")
+    }
     events = detect(args.recording, classifier, **{name: value for name, value in wanted.items() if value is not None})
     if args.out is None:
         rows = [(f"{e.start:.2f}", f"{e.end:.2f}", str(e.label), f"{e.confidence:.3f}") for e in events]
@@ -201,6 +207,7 @@ def demo(args: Namespace) -> int:
     """Five kinds of sound, two examples of each: learn them and name the rest."""
     from mtslvr.demo import run
 
+    check_table(args.out, (".png",))
     run(_load(args), args.out)
     return 0
 

@@ -78,6 +78,11 @@ def detect(
             of the classifier, or all of them; the classifier was fitted with another model.
         sklearn.exceptions.NotFittedError: it was not fitted.
     """
+    if not hasattr(classifier, "embedder"):
+        raise TypeError(
+            f"classifier is of type {type(classifier).__name__}; expected a FewShotClassifier, such as fit_fewshot(...), or "
+            'FewShotClassifier.from_pretrained("folder")'
+        )
     encoder = classifier.embedder()
     labels = classifier.classes_.tolist()
     is_event = _wanted(labels, background)
@@ -101,9 +106,10 @@ def detect(
             if sounding := [i for i, (wave, _, _) in enumerate(batch) if wave.any()]:
                 waves = [(batch[i][0], SAMPLE_RATE) for i in sounding]
                 vectors = encoder.embed(waves, batch_size=batch_size, progress=False)
-                named = classifier.predict(vectors, reject=reject, unknown_label=None)
-                known = np.array([label is not None for label in named])
-                probabilities[sounding] = classifier.predict_proba(vectors) * known[:, None]
+                probabilities[sounding] = classifier.predict_proba(vectors)
+                if reject is not None:
+                    named = classifier.predict(vectors, reject=reject, unknown_label=None)
+                    probabilities[sounding] *= np.array([[label is not None] for label in named])
             yield from ((start, end, row) for (_, start, end), row in zip(batch, probabilities, strict=True))
 
     steps = averaged(classified(), n_hop / SAMPLE_RATE, n_covering=-(-n_window // n_hop))

@@ -104,12 +104,12 @@ def check_encoder(model: MTSLVR, fingerprint: str | None, width: int) -> None:
     if fingerprint not in (None, model.fingerprint):
         raise ValueError(
             f"the classifier was fitted on embeddings by the model with fingerprint {fingerprint}, and {model} is another: "
-            "pass the one it was fitted with as model=, or fit again"
+            "give the one it was fitted with (model=, --model), or fit again"
         )
     if width != model.spaces["combined"]:
         raise ValueError(
             f"the classifier was fitted on embeddings of {width} features, and {model} embeds clips into "
-            f"{model.spaces['combined']}: pass the model that made them as model=, or embed clips as you did then"
+            f"{model.spaces['combined']}: give the model that made them (model=, --model), or embed clips as you did then"
         )
 
 

@@ -118,6 +118,7 @@ class FewShotClassifier(ClassifierMixin, BaseEstimator):
         self.coef_, self.intercept_, held_out = linear.fit(self.method, features, targets, self.C, self.random_state)
         self.temperature_ = linear.temperature(self.method, held_out, targets)
         self.support_, self.targets_ = features, targets
+        self._left_out: Floats | None = None
         self.unit_, self.threshold_ = novelty.measure(features, targets)
         self.head_weights_ = linear.shares(self.coef_, chosen)
         return self
@@ -184,6 +185,8 @@ class FewShotClassifier(ClassifierMixin, BaseEstimator):
     def report(self, names: Sequence[str] | None = None) -> Report:
         """What the support set tells about the classifier, left out clip by clip, and what to do about it; print it.
 
+        "logistic" and "paper" are fitted again without each clip, once: that takes a while for hundreds of clips.
+
         Args:
             names: what to call each clip of the support set, such as its path; else "clip 0", "clip 1", ...
 
@@ -194,7 +197,10 @@ class FewShotClassifier(ClassifierMixin, BaseEstimator):
         from mtslvr.report import Report
 
         check_is_fitted(self)
-        scores = linear.leave_one_out(self.method, self.support_, self.targets_, self.C, self.random_state)
+        scores: Floats | None = getattr(self, "_left_out", None)
+        if scores is None:
+            scores = linear.leave_one_out(self.method, self.support_, self.targets_, self.C, self.random_state)
+            self._left_out = scores  # without a closed form it took a fit for each clip
         probabilities = linear.softmax(scores, self.temperature_)
         return Report.of(self.classes_.tolist(), self.targets_, probabilities, self.support_, names)
 

@@ -89,8 +89,10 @@ def load(cls: type[T], name_or_path: str | os.PathLike[str], model: MTSLVR | Non
             raise ValueError(f"n_invariant is {n_invariant}, and {classifier.n_invariant} in the settings")
     except (KeyError, TypeError, ValueError, OverflowError, AttributeError) as error:
         raise ValueError(f"{source} is not a few-shot classifier's configuration: {error!r}") from error
-    if min(numbers.values()) <= 0 or set(shares) != set(heads) or not 0 < width < 2**31:
-        raise ValueError(f"{source} is not a few-shot classifier's configuration: {numbers}, {shares}, width {width}")
+    if bad := [name for name, number in numbers.items() if not 0 < number < math.inf]:
+        raise ValueError(f"{source} is damaged: {bad[0]} is {numbers[bad[0]]}, expected a number above 0")
+    if set(shares) != set(heads) or not 0 < width < 2**31:
+        raise ValueError(f"{source} is not a few-shot classifier's configuration: {shares}, width {width}")
     if model is not None:
         examples.check_encoder(model, encoder, width)
 

@@ -14,6 +14,7 @@ from scipy.linalg import cho_factor, cho_solve, solve_triangular
 from scipy.optimize import minimize_scalar
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import LogisticRegression, SGDClassifier
+from tqdm import tqdm
 
 from mtslvr.labels import MANY_CLASSES
 
@@ -97,7 +98,7 @@ def leave_one_out(
     if (held_out := fit(method, features, targets, strength, random_state).held_out) is not None:
         return np.where(single[:, None], np.nan, held_out)
     scores = np.full((len(targets), targets.max() + 1), np.nan)
-    for i in np.flatnonzero(~single):
+    for i in tqdm(np.flatnonzero(~single), "leaving one out", unit="clip", delay=2, disable=None, leave=False):
         others = np.arange(len(targets)) != i
         weights, biases, _ = fit(method, features[others], targets[others], strength, random_state)
         scores[i] = weights @ features[i] + biases

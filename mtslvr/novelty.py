@@ -56,7 +56,7 @@ def measure(support: Floats, targets: Targets) -> tuple[float, float]:
     candidates = np.sort(np.concatenate([known, strangers]))
     rejected = 1 - np.searchsorted(known, candidates, "right") / len(known)
     accepted = np.searchsorted(strangers, candidates, "right") / len(strangers)
-    return unit, float(candidates[np.abs(rejected - accepted).argmin()] / unit)
+    return unit, float(candidates[np.abs(rejected - accepted).argmin()] / unit) or THRESHOLD  # 0: only copies
 
 
 def _distances(features: Floats, support: Floats) -> Floats:

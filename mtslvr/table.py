@@ -23,12 +23,14 @@ def check_table(path: Path, suffixes: Sequence[str]) -> None:
     """Find out, before the work, whether a file with one of these suffixes can be written after it.
 
     Raises:
-        ValueError: an unknown suffix, no such folder, or .parquet without pyarrow.
+        ValueError: an unknown suffix, no such folder or not one to write into, or .parquet without pyarrow.
     """
     if path.suffix not in suffixes:
         raise ValueError(f"{path}: expected a name that ends in {', '.join(suffixes)}")
     if path.is_dir() or not path.absolute().parent.is_dir():
         raise ValueError(f"{path} cannot be written: its folder does not exist, or it is a folder itself")
+    if not os.access(path.absolute().parent, os.W_OK):
+        raise ValueError(f"{path} cannot be written: there is no permission to write into its folder")
     if path.suffix == ".parquet" and importlib.util.find_spec("pyarrow") is None:
         raise ValueError('.parquet needs pyarrow: pip install "mtslvr[parquet]", or write .npz or .csv')
 

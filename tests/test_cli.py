@@ -237,6 +237,11 @@ def test_detect(classifier: Path, tmp_path: Path, capsys: pytest.CaptureFixture[
     assert main(["detect", str(classifier), recording, "--hop", "0.5"]) == 0
     header, *rows = [line.split() for line in capsys.readouterr().out.splitlines()]
     assert header == ["start", "end", "label", "confidence"] and [row[2] for row in rows] == ["drum"]
+    assert main(["detect", str(classifier), recording, "--hop", "0.5", "--min-duration", "60"]) == 0
+    assert capsys.readouterr().out.split() == ["start", "end", "label", "confidence"]
+    with pytest.raises(SystemExit):
+        main(["detect", str(classifier), recording, "--reject", "abc"])
+    assert "'abc' is neither \"auto\" nor a number" in capsys.readouterr().err
     assert main(["detect", str(classifier), recording, "-o", str(tmp_path / "labels.txt"), "--background", "drum"]) == 0
     assert "labels.txt: 0 events" in capsys.readouterr().out and (tmp_path / "labels.txt").exists()
 
@@ -253,7 +258,7 @@ def test_a_bad_example_is_an_error_that_names_it(tmp_path: Path, capsys: pytest.
 def test_another_encoder_is_refused(classifier: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     MTSLVR(EncoderConfig("bn", std=0.1)).save_pretrained(tmp_path / "other")
     assert main(["predict", str(classifier), str(DEMO / "drum"), "--model", str(tmp_path / "other")]) == 2
-    assert "another: pass the one it was fitted with as model=" in capsys.readouterr().err
+    assert "another: give the one it was fitted with (model=, --model)" in capsys.readouterr().err
 
 
 def test_info(capsys: pytest.CaptureFixture[str]) -> None:

@@ -328,3 +328,8 @@ def test_the_demo_recordings_are_found() -> None:
     events = detect((np.concatenate(parts), RATE), classifier, hop=0.5)
     for start, end, kind in true:
         assert any(e.label == kind and e.start < end and e.end > start and abs(e.start - start) < 1 for e in events)
+
+
+def test_what_is_no_classifier_is_refused() -> None:
+    with pytest.raises(TypeError, match="classifier is of type str; expected a FewShotClassifier"):
+        detect(np.zeros(RATE), "my-sounds", sample_rate=RATE)  # type: ignore[arg-type]

@@ -34,6 +34,37 @@ def test_saved_and_loaded(tmp_path: Path, names: list[Any], method: str) -> None
     assert loaded.report().to_dict()["per_class"] == saved.report().to_dict()["per_class"]
 
 
+def test_copies_of_one_clip_are_saved_and_loaded(tmp_path: Path) -> None:
+    """Among copies every distance is 0, and so would be the threshold of novelty."""
+    X = np.repeat(np.eye(2, 10), 2, 0)
+    saved = FewShotClassifier().fit(X, ["a", "a", "b", "b"])
+    assert saved.threshold_ > 0 and saved.predict(X, reject="auto").tolist() == ["a", "a", "b", "b"]
+    saved.save_pretrained(tmp_path)
+    assert FewShotClassifier.from_pretrained(tmp_path).predict(X).tolist() == ["a", "a", "b", "b"]
+
+
+@pytest.mark.parametrize("number", ["temperature_", "unit_", "threshold_"])
+@pytest.mark.parametrize("value", [0, -1, "nan", "inf"])
+def test_numbers_that_no_fit_gives_are_refused(tmp_path: Path, number: str, value: Any) -> None:
+    FewShotClassifier().fit(*clusters()).save_pretrained(tmp_path)
+    config = json.loads((tmp_path / "config.json").read_text())
+    config["numbers"][number] = value
+    (tmp_path / "config.json").write_text(json.dumps(config))
+    with pytest.raises(ValueError, match=f"{number} is"):
+        FewShotClassifier.from_pretrained(tmp_path)
+
+
+def test_saving_after_a_report_does_not_fit_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    classifier = FewShotClassifier(method="logistic").fit(*clusters())
+    first = classifier.report().to_dict()
+    monkeypatch.setattr(linear, "leave_one_out", lambda *arguments: pytest.fail("left out again"))
+    classifier.save_pretrained(tmp_path)
+    assert classifier.report().to_dict() == first
+    monkeypatch.undo()
+    X, y = clusters(noise=3.0)
+    assert classifier.fit(X, y).report().to_dict() != first  # another support set
+
+
 def test_saved_object_labels(tmp_path: Path) -> None:
     X, y = clusters(n_classes=2)
     FewShotClassifier().fit(X, np.array(["no", "yes"], dtype=object)[y]).save_pretrained(tmp_path / "s")

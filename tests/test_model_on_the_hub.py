@@ -40,6 +40,9 @@ def test_a_classifier_goes_to_the_hub_and_comes_back(tmp_path: Path) -> None:
                 assert named.value == [fingerprint, ["forwards"]], named.message
             else:
                 assert named.error is not None and named.error.startswith("ValueError"), named.error
-                assert fingerprint in named.message and "pass the one it was fitted with as model=" in named.message
+                assert (
+                    fingerprint in named.message
+                    and "give the one it was fitted with (model=, --model)" in named.message
+                )
         assert client.call("hub_round_trip:name", "me/encoder").message.endswith("this is no few-shot classifier")
         assert "classifier" in client.call("hub_round_trip:load", "me/sounds").message
