@@ -65,7 +65,9 @@ def fit(args: Namespace) -> int:
         check_table(args.report, (".png",))
         _need_matplotlib("--report")
     paths, labels = labelled_sounds(args.examples)
-    classifier = mtslvr.fit_fewshot(paths, labels, model=_load(args), space=args.space, method=args.method, C=args.C)
+    model = _load(args)
+    embeddings = _examples(model, paths)
+    classifier = mtslvr.fit_fewshot(embeddings, labels, model=model, space=args.space, method=args.method, C=args.C)
     report = classifier.report([text_of(path) for path in paths])
     classifier.save_pretrained(args.out)
     print(report)
@@ -110,7 +112,7 @@ def evaluate(args: Namespace) -> int:
         _need_matplotlib("--plot")
     paths, labels = labelled_sounds(args.examples)
     model = _load(args)
-    points = learning_curve(model, model.embed(paths), labels, shots=args.shots, n_draws=args.draws)
+    points = learning_curve(model, _examples(model, paths), labels, shots=args.shots, n_draws=args.draws)
     n_classes = len(set(labels))
     print(f"{len(paths)} clips of {n_classes} classes, {args.draws} draws\n\n{text(points, n_classes)}")
     if args.plot is not None:
@@ -214,6 +216,24 @@ def demo(args: Namespace) -> int:
 
 def _load(args: Namespace) -> MTSLVR:
     return mtslvr.MTSLVR.from_pretrained(args.model, revision=args.revision, device=args.device)
+
+
+def _examples(model: MTSLVR, paths: Sequence[Path]) -> np.ndarray:
+    """Embeddings of all files: float32 [n, D].
+
+    Raises:
+        ValueError: some cannot be embedded; each is told on stderr.
+    """
+    import numpy as np
+
+    from mtslvr import bulk
+
+    vectors: list[np.ndarray] = []
+    if errors := bulk.embed_files(model, paths, "combined", lambda _, vector: vectors.append(vector)):
+        raise ValueError(
+            f"nothing was learned, because of {len(errors)} of {len(paths)} files: mend them, or take them away"
+        )
+    return np.stack(vectors)
 
 
 def _usable(paths: Sequence[Path], errors: Mapping[Path, str]) -> list[Path]:

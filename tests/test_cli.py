@@ -250,9 +250,13 @@ def test_a_bad_example_is_an_error_that_names_it(tmp_path: Path, capsys: pytest.
     for kind in ("drum", "thunder"):
         (tmp_path / "in" / kind).mkdir(parents=True)
         shutil.copy(DEMO / kind / "1.ogg", tmp_path / "in" / kind)
-    (tmp_path / "in" / "drum" / "broken.wav").write_text("no sound")
-    assert main(["fit", str(tmp_path / "in"), "-o", str(tmp_path / "clf")]) == 2
-    assert "broken.wav" in capsys.readouterr().err and not (tmp_path / "clf").exists()
+    for name in ("broken.wav", "empty.wav"):
+        (tmp_path / "in" / "drum" / name).write_text("no sound")
+    for command in (["fit", str(tmp_path / "in"), "-o", str(tmp_path / "clf")], ["eval", str(tmp_path / "in")]):
+        assert main(command) == 2
+        told = capsys.readouterr().err
+        assert "broken.wav" in told and "empty.wav" in told and "because of 2 of 4 files" in told
+    assert not (tmp_path / "clf").exists()
 
 
 def test_another_encoder_is_refused(classifier: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
