@@ -113,7 +113,9 @@ class AdapterResNet18(nn.Module):
         self.end_norms = nn.ModuleList(nn.BatchNorm2d(WIDTHS[-1]) for _ in range(0 if adapter == "none" else n_heads))
         self.heads = nn.ModuleList(nn.Linear(WIDTHS[-1], head_dim) for _ in range(n_heads))
         for module in self.modules():
-            if isinstance(module, nn.Conv2d):
+            if (
+                isinstance(module, nn.Conv2d) and not module.weight.is_meta
+            ):  # which would import torch's compiler: a second
                 nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
 
     def forward(self, images: Tensor, heads: Sequence[int] | None = None) -> Tensor:

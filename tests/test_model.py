@@ -1,6 +1,7 @@
 import io
 import json
 import os
+import subprocess
 import sys
 import warnings
 from collections.abc import Callable
@@ -428,3 +429,9 @@ class _Endless(io.RawIOBase):
         content = self.read(len(buffer))
         buffer[: len(content)] = content
         return len(content)
+
+
+def test_loading_does_not_import_the_compiler() -> None:
+    """It takes a second, which is as long as all of torch; random weights on the meta device would ask for it."""
+    code = "import sys, mtslvr; mtslvr.MTSLVR.from_pretrained(); print('torch._dynamo' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout == "False\n"
