@@ -26,9 +26,9 @@ from mtslvr import cache, linear
 from mtslvr.examples import SPACES
 from mtslvr.fewshot import FewShotClassifier
 from mtslvr.linear import METHODS
+from training import sets
 from training.baselines import Network
 from training.datasets.common import Dataset
-from training.datasets.folder import CSV_FILE, read
 from training.episodes import Episodes, draw
 
 Floats = NDArray[np.float64]
@@ -209,7 +209,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(
         prog="python -m training.fewshot", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--data-root", type=Path, required=True, help=f"folder of sets, each with its {CSV_FILE}")
+    sets.add_arguments(parser)
     parser.add_argument("--model", default="default", help="model folder or Hub name; default: the package's weights")
     parser.add_argument("--ways", nargs="+", default=["5", "all"], metavar="N", help="numbers, or all")
     parser.add_argument("--shots", type=int, nargs="+", default=[1, 5, 20])
@@ -223,8 +223,12 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--plot", type=Path, help="PNG")
     args = parser.parse_args(argv)
 
+    try:
+        datasets = sets.from_arguments(args)
+    except ValueError as error:
+        parser.error(str(error))
     encoder, rows = Network.pretrained(args.model), []
-    for dataset in [read(path.parent) for path in sorted(args.data_root.glob(f"*/{CSV_FILE}"))]:
+    for dataset in datasets:
         features = cache.embed(encoder.embed, [clip.path for clip in dataset.clips], args.cache / encoder.fingerprint)
         for ways, n_shots in itertools.product(args.ways, args.shots):
             try:
@@ -234,7 +238,7 @@ def main(argv: Sequence[str] | None = None) -> None:
             rows.append(study(dataset, features, ways, n_known, tasks, args.methods))
     rows.sort(key=lambda row: (args.ways.index(row.ways), row.shots))
     if not rows:
-        parser.error(f"{args.data_root}: expected folders with a {CSV_FILE} in it, and more clips a class than shots")
+        parser.error("no set has more clips a class than shots")
     blocks: dict[str, list[Row]] = {}
     for row in rows:
         blocks.setdefault(f"{row.ways}-way {row.shots}", []).append(row)
