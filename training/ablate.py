@@ -14,7 +14,7 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 
@@ -97,16 +97,25 @@ def run(args: argparse.Namespace) -> None:
         for dataset in sets.from_arguments(args)
     ]  # what is wrong with the data shows before days of training
     overrides = [*args.set, f"steps={args.steps}", "patience=0"]
-    results: list[Result] = []
+    content = {"steps": args.steps, "objective": args.objective, "overrides": overrides}
+    record = args.out / "ablation.json"
+    results = [result for result in _recorded(record, content) if result.encoder not in names]
     for name in names:
         folder = args.out / name
         model = train(name, args.objective, overrides, args.corpus, folder, torch.device(args.device))
         encoder = Network.pretrained(model, device=args.device)
         results += evaluate(encoder, datasets, split=args.split, folder=args.cache)
-        content = {"steps": args.steps, "objective": args.objective, "overrides": overrides}
-        content["results"] = [asdict(result) for result in results]
-        (args.out / "ablation.json").write_text(json.dumps(content, indent=2) + "\n")
+        record.write_text(json.dumps({**content, "results": [asdict(result) for result in results]}, indent=2) + "\n")
     print(f"{args.steps} steps each, {args.objective}; {' '.join(overrides)}\n\n{table(results)}")
+
+
+def _recorded(record: Path, content: Mapping[str, object]) -> list[Result]:
+    """What earlier calls with the same settings found: --only adds rows to the table, it does not begin another."""
+    if not record.exists():
+        return []
+    found = json.loads(record.read_text())
+    results = found.pop("results")
+    return [Result(**result) for result in results] if found == content else []
 
 
 if __name__ == "__main__":

@@ -44,7 +44,8 @@ def test_a_tiny_budget_and_again(tmp_path: Path, capsys: pytest.CaptureFixture[s
     names = ["simple", "without-fade"]
     ablate.main([*arguments, "--only", names[0], "--set", *TINY])
     before = (out / "simple" / "checkpoint.pt").stat().st_mtime_ns
-    ablate.main([*arguments, "--only", *names, "--set", *TINY])
+    ablate.main([*arguments, "--only", names[1], "--set", *TINY])  # beside the first one's rows, not instead of them
+    ablate.main([*arguments, "--only", names[0], "--set", *TINY])
     assert (out / "simple" / "checkpoint.pt").stat().st_mtime_ns == before, "what is finished is not done again"
 
     found = json.loads((out / "ablation.json").read_text())
