@@ -81,7 +81,8 @@ def predict(args: Namespace) -> int:
     """Name files one after the other; a bad one is reported and skipped."""
     import numpy as np
 
-    from mtslvr import bulk, novelty
+    from mtslvr import bulk
+    from mtslvr.fewshot import novelty
 
     if args.out is not None:
         check_table(args.out, (".csv",))

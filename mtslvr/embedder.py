@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from sklearn.base import BaseEstimator, TransformerMixin
 
-from mtslvr import audio, cache, examples
+from mtslvr import audio, cache
+from mtslvr.fewshot import examples
 
 if TYPE_CHECKING:
     from sklearn.utils import Tags

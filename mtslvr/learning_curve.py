@@ -11,8 +11,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 from tqdm import tqdm
 
-from mtslvr import labels
-from mtslvr.fewshot import FewShotClassifier
+from mtslvr.fewshot import FewShotClassifier, labels
 
 if TYPE_CHECKING:
     from mtslvr.model import MTSLVR

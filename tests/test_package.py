@@ -13,11 +13,11 @@ import mtslvr
 ROOT = Path(__file__).parent.parent
 LAYERS = {  # a module imports only from layers before its own
     0: {"decode", "sources", "audio", "frontend", "resnet", "folder", "hub", "table", "card", "files"}
-    | {"labels", "linear", "novelty", "report"},
+    | {"fewshot.labels", "fewshot.linear", "fewshot.novelty", "fewshot.report"},
     1: {"adapters"},
     2: {"convert", "config"},
     3: {"bulk", "model", "exported", "export"},
-    4: {"examples", "fewshot_folder", "fewshot"},
+    4: {"fewshot.examples", "fewshot.saved", "fewshot.classifier", "fewshot"},
     5: {"cache", "embedder", "events", "learning_curve", "parts"},
     6: {"demo", "commands", "cli", "__init__", "__main__"},
 }
@@ -27,11 +27,12 @@ WITHIN_LAYER = {
     "hub": {"folder"},
     "model": {"bulk", "exported"},
     "bulk": {"model"},  # for its type
-    "linear": {"labels"},
-    "novelty": {"linear"},
-    "report": {"linear"},
-    "fewshot": {"examples", "fewshot_folder"},
-    "fewshot_folder": {"examples", "fewshot"},
+    "fewshot": {"fewshot.classifier"},
+    "fewshot.linear": {"fewshot.labels"},
+    "fewshot.novelty": {"fewshot.linear"},
+    "fewshot.report": {"fewshot.linear"},
+    "fewshot.classifier": {"fewshot.examples", "fewshot.saved"},
+    "fewshot.saved": {"fewshot.examples", "fewshot.classifier"},
     "exported": {"model"},
     "export": {"model"},
     "embedder": {"cache"},
@@ -39,7 +40,11 @@ WITHIN_LAYER = {
     "cli": {"commands"},
     "commands": {"demo"},
 }
-MODULES = sorted((ROOT / "mtslvr").glob("*.py"))
+PACKAGE = ROOT / "mtslvr"
+MODULES = {
+    ".".join(path.relative_to(PACKAGE).with_suffix("").parts).removesuffix(".__init__"): path
+    for path in sorted(PACKAGE.rglob("*.py"))
+}
 
 
 def imports(path: Path) -> set[str]:
@@ -48,32 +53,31 @@ def imports(path: Path) -> set[str]:
         if isinstance(node, ast.Import):
             found |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom) and node.module:
-            found |= {node.module} | (
-                {f"mtslvr.{alias.name}" for alias in node.names} if node.module == "mtslvr" else set()
-            )
+            names = {f"{node.module}.{alias.name}".removeprefix("mtslvr.") for alias in node.names}
+            found |= {f"mtslvr.{name}" for name in names & set(MODULES)} or {node.module}
     return found
 
 
-@pytest.mark.parametrize("path", MODULES, ids=lambda path: path.stem)
-def test_imports_go_one_way(path: Path) -> None:
+@pytest.mark.parametrize("module", MODULES)
+def test_imports_go_one_way(module: str) -> None:
     layer_of = {name: layer for layer, names in LAYERS.items() for name in names}
-    ours = {name.split(".")[1] for name in imports(path) if name.startswith("mtslvr.")}
-    for name in ours - {"__version__"}:
-        lower = layer_of[name] < layer_of[path.stem]
-        assert lower or name in WITHIN_LAYER.get(path.stem, set()), f"{path.stem} imports {name}"
-    assert not {name.split(".")[0] for name in imports(path)} & {"training", "torchaudio", "joblib"}
+    found = imports(MODULES[module])
+    for name in {name.removeprefix("mtslvr.") for name in found if name.startswith("mtslvr.")}:
+        lower = layer_of[name] < layer_of[module]
+        assert lower or name in WITHIN_LAYER.get(module, set()), f"{module} imports {name}"
+    assert not {name.split(".")[0] for name in found} & {"training", "torchaudio", "joblib"}
 
 
 def test_only_convert_reads_pickles() -> None:
-    users = {path.stem for path in MODULES if re.search(r"torch\.load|\bpickle\b|joblib", path.read_text())}
+    users = {name for name, path in MODULES.items() if re.search(r"torch\.load|\bpickle\b|joblib", path.read_text())}
     assert users - {"folder"} == {"convert"}  # folder only says that it does not
-    assert "weights_only=True" in (ROOT / "mtslvr" / "convert.py").read_text()
+    assert "weights_only=True" in MODULES["convert"].read_text()
 
 
 def test_public_names() -> None:
-    for path in MODULES:
-        if path.stem not in ("__init__", "__main__"):
-            importlib.import_module(f"mtslvr.{path.stem}")
+    for name in MODULES:
+        if name not in ("__init__", "__main__"):
+            importlib.import_module(f"mtslvr.{name}")
     for name in mtslvr.__all__:  # a module of the same name, once imported, would be found in its place
         assert not isinstance(getattr(mtslvr, name), ModuleType)
     assert dir(mtslvr) == sorted(mtslvr.__all__)

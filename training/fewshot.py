@@ -22,10 +22,10 @@ from numpy.typing import NDArray
 from sklearn.metrics import roc_auc_score
 from tqdm import tqdm
 
-from mtslvr import cache, linear
-from mtslvr.examples import SPACES
-from mtslvr.fewshot import FewShotClassifier
-from mtslvr.linear import METHODS
+from mtslvr import cache
+from mtslvr.fewshot import FewShotClassifier, linear
+from mtslvr.fewshot.examples import SPACES
+from mtslvr.fewshot.linear import METHODS
 from training import sets
 from training.baselines import Network
 from training.datasets.common import Dataset

@@ -12,8 +12,7 @@ import safetensors.torch
 from clusters import clusters
 from sklearn.exceptions import NotFittedError
 
-from mtslvr import linear
-from mtslvr.fewshot import FewShotClassifier
+from mtslvr.fewshot import FewShotClassifier, linear
 
 
 @pytest.mark.parametrize("names", [list("abcd"), [3, -1, 7, 2], [0.0, 4.0, 2.0, 1.0]], ids=["str", "int", "float"])

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from mtslvr.linear import class_means
+from mtslvr.fewshot.linear import class_means
 
 Z95 = 1.959964  # standard normal quantile of a two-sided 95 % interval
 MAX_LISTED = 5  # of confusions, suspects and so on that the text names

@@ -15,12 +15,12 @@ from numpy.typing import ArrayLike, NDArray
 from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.utils.validation import _num_samples, check_is_fitted, validate_data
 
-from mtslvr import examples, labels, linear, novelty
-from mtslvr.linear import Floats
+from mtslvr.fewshot import examples, labels, linear, novelty
+from mtslvr.fewshot.linear import Floats
 
 if TYPE_CHECKING:
+    from mtslvr.fewshot.report import Report
     from mtslvr.model import MTSLVR
-    from mtslvr.report import Report
 
 
 def fit_fewshot(support: Any, labels: ArrayLike, *, model: Any = None, **options: Any) -> FewShotClassifier:
@@ -194,7 +194,7 @@ class FewShotClassifier(ClassifierMixin, BaseEstimator):
             ValueError: another number of names than clips.
             sklearn.exceptions.NotFittedError: `fit` was not called.
         """
-        from mtslvr.report import Report
+        from mtslvr.fewshot.report import Report
 
         check_is_fitted(self)
         scores: Floats | None = getattr(self, "_left_out", None)
@@ -213,17 +213,17 @@ class FewShotClassifier(ClassifierMixin, BaseEstimator):
             sklearn.exceptions.NotFittedError: `fit` was not called.
             TypeError: labels of another type.
         """
-        from mtslvr import fewshot_folder
+        from mtslvr.fewshot import saved
 
         check_is_fitted(self)
-        fewshot_folder.save(self, save_directory)
+        saved.save(self, save_directory)
 
     def push_to_hub(self, repo_id: str, *, commit_message: str = "Upload classifier", **upload: Any) -> str:
         """Upload to the Hugging Face Hub; returns the commit. See save_pretrained, and `hub.push` for token and others."""
-        from mtslvr import fewshot_folder
+        from mtslvr.fewshot import saved
 
         check_is_fitted(self)
-        return fewshot_folder.push(self, repo_id, commit_message=commit_message, **upload)
+        return saved.push(self, repo_id, commit_message=commit_message, **upload)
 
     @classmethod
     def from_pretrained(
@@ -238,9 +238,9 @@ class FewShotClassifier(ClassifierMixin, BaseEstimator):
         Raises:
             ValueError: not a classifier's folder, damaged, or fitted with another model than the one given.
         """
-        from mtslvr import fewshot_folder
+        from mtslvr.fewshot import saved
 
-        return fewshot_folder.load(cls, name_or_path, examples.named(model), **download)
+        return saved.load(cls, name_or_path, examples.named(model), **download)
 
     def _features(self, X: Any) -> Floats:
         """The chosen columns, centred and scaled: float64 [n, n_columns]."""

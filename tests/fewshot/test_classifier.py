@@ -20,9 +20,8 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import FunctionTransformer
 from sklearn.utils.estimator_checks import check_estimator
 
-from mtslvr import linear, novelty
-from mtslvr.fewshot import FewShotClassifier
-from mtslvr.report import Report, wilson
+from mtslvr.fewshot import FewShotClassifier, linear, novelty
+from mtslvr.fewshot.report import Report, wilson
 
 
 def clip_weights(targets: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -67,7 +66,7 @@ def test_many_whole_numbers_for_labels_are_no_regression(method: str) -> None:
 
 def test_importing_it_does_not_import_torch() -> None:
     code = "import sys, mtslvr.fewshot; print('torch' in sys.modules, 'matplotlib' in sys.modules)"
-    out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=Path(__file__).parent.parent)
+    out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=Path(__file__).parents[2])
     assert out.stdout.split() == ["False", "False"], out.stderr
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from mtslvr.linear import Floats, Targets
+from mtslvr.fewshot.linear import Floats, Targets
 
 THRESHOLD = 0.9  # in units, where no class has two examples; measured, see docs/fewshot.md
 MAX_MEASURED = 2000  # support clips that unit and threshold are measured on; more change little

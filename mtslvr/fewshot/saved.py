@@ -11,12 +11,13 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import numpy as np
 import torch
 
-from mtslvr import examples, folder, hub, labels, linear
+from mtslvr import folder, hub
+from mtslvr.fewshot import examples, labels, linear
 
 if TYPE_CHECKING:
-    from mtslvr.fewshot import FewShotClassifier
+    from mtslvr.fewshot.classifier import FewShotClassifier
+    from mtslvr.fewshot.report import Report
     from mtslvr.model import MTSLVR
-    from mtslvr.report import Report
 
 FORMAT_VERSION = 1
 MODEL_TYPE = "mtslvr-fewshot"

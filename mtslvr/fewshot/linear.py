@@ -16,7 +16,7 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import LogisticRegression, SGDClassifier
 from tqdm import tqdm
 
-from mtslvr.labels import MANY_CLASSES
+from mtslvr.fewshot.labels import MANY_CLASSES
 
 Floats = NDArray[np.float64]
 Targets = NDArray[np.intp]

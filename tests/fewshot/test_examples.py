@@ -14,8 +14,9 @@ from sklearn.base import clone
 from sklearn.model_selection import GridSearchCV
 
 import mtslvr
-from mtslvr import FewShotClassifier, examples
+from mtslvr import FewShotClassifier
 from mtslvr.config import EncoderConfig
+from mtslvr.fewshot import examples
 
 DEMO = Path(mtslvr.__file__).parent / "assets" / "demo"
 RATE = 16_000
