@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from tqdm import tqdm
 
 from mtslvr import audio as sound
-from mtslvr import bulk, folder, frontend, hub
+from mtslvr import bulk, folder, frontend, hub, packed
 from mtslvr.adapters import AdapterResNet18
 from mtslvr.card import model_card
 from mtslvr.config import EncoderConfig
@@ -41,6 +41,10 @@ class MTSLVR(nn.Module):
     def __repr__(self) -> str:
         spaces = ", ".join(f"{name} [{width}]" for name, width in self.spaces.items())
         return f"MTSLVR({self.config.adapter}: {spaces}; {self.fingerprint})"
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Pickled and copied without its folded form, which is made again where it is needed."""
+        return {**self.__dict__, "_folded": None}
 
     def __sklearn_clone__(self) -> MTSLVR:
         """Copies of an estimator share their encoder."""
@@ -265,10 +269,11 @@ class MTSLVR(nn.Module):
         return {"combined": tuple(range(self.config.n_heads)), "invariant": (0,), "variant": (1,)}[space]
 
     def _fold(self) -> ResNet18:
-        """The network folded into plain convolutions; folded again when its weights have changed or moved."""
+        """The network folded into plain convolutions, and those packed; again when its weights have changed or moved."""
         state = self._state()
         if self._folded is None or self._folded[0] != state:
-            self._folded = state, self.network.fold().to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+            folded = self.network.fold().to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+            self._folded = state, packed.pack(folded)
         return self._folded[1]
 
     def _state(self) -> tuple[tuple[int, int], ...]:

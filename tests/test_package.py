@@ -14,7 +14,7 @@ ROOT = Path(__file__).parent.parent
 LAYERS = {  # a module imports only from layers before its own
     0: {"decode", "sources", "audio", "frontend", "resnet", "folder", "hub", "table", "card", "files"}
     | {"fewshot.labels", "fewshot.linear", "fewshot.novelty", "fewshot.report"},
-    1: {"adapters"},
+    1: {"adapters", "packed"},
     2: {"convert", "config"},
     3: {"bulk", "model", "exported", "export"},
     4: {"fewshot.examples", "fewshot.saved", "fewshot.classifier", "fewshot"},

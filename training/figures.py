@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 
 from training.mix import SHARES, Mixes
 
@@ -51,22 +52,28 @@ def transfer(found: Sequence[Mixes], path: Path) -> None:
 
 
 def gap(results: Sequence[Heads], path: Path) -> None:
-    """How much better the invariant head does, over how much more invariant it is: a panel per number of shots, a point per set."""
+    """How much better the invariant head does, over how much more invariant it is: a panel per number of shots, a colour per set."""
     measured = [result for result in results if result.gap is not None]
     shots = sorted({result.n_shots for result in measured})
     encoders = list(dict.fromkeys(result.encoder for result in measured))
+    colours = {name: f"C{i}" for i, name in enumerate(dict.fromkeys(result.data for result in measured))}
     figure = Figure(figsize=(5.5 * len(shots) + 1.5, 4.2), layout="constrained")
     for axes, n_shots in zip(figure.subplots(1, len(shots), squeeze=False, sharey=True)[0], shots, strict=True):
-        for i, encoder in enumerate(encoders):
-            own = [result for result in measured if (result.encoder, result.n_shots) == (encoder, n_shots)]
-            points = [(result.gap, result.difference) for result in own]
-            intervals = [result.difference_interval for result in own]
-            axes.errorbar(*zip(*points, strict=True), yerr=intervals, fmt="o", color=f"C{i}", label=encoder)
-            for result, point in zip(own, points, strict=True) if i == 0 else ():  # more names would hide each other
-                axes.annotate(result.data, point, (4, 3), textcoords="offset points", fontsize=7, color=f"C{i}")
+        for result in measured:
+            if result.n_shots == n_shots:
+                face = colours[result.data] if result.encoder == encoders[0] else "none"
+                style = {"fmt": "o", "color": colours[result.data], "markerfacecolor": face, "elinewidth": 0.8}
+                axes.errorbar(result.gap, result.difference, yerr=result.difference_interval, **style)
         axes.axhline(0, color="grey", linewidth=0.8)
         axes.set(title=f"{n_shots}-shot", xlabel="gap in invariance (ratio, variant - invariant)")
         axes.spines[["top", "right"]].set_visible(False)
     figure.axes[0].set_ylabel("accuracy, invariant - variant, points")
-    figure.legend(*axes.get_legend_handles_labels(), loc="outside right upper", frameon=False)
+    filled = [Line2D([], [], color=colour, marker="o", linestyle="", label=name) for name, colour in colours.items()]
+    kinds = [
+        Line2D(
+            [], [], color="black", marker="o", linestyle="", label=name, markerfacecolor="black" if i == 0 else "none"
+        )
+        for i, name in enumerate(encoders)
+    ]
+    figure.legend(handles=[*filled, *kinds], loc="outside right upper", frameon=False)
     figure.savefig(path, dpi=120)
