@@ -105,7 +105,7 @@ class _RealFrontend(Frontend):
     def forward(self, waves: Tensor) -> Tensor:
         return self._image(waves)
 
-    def _spectrum(self, waves: Tensor) -> tuple[Tensor, Tensor]:
+    def _spectrum(self, waves: Tensor) -> Tensor:
         padded = F.pad(waves[:, None], (N_FFT // 2, N_FFT // 2), mode="reflect")[:, 0]
         hops = padded[:, : padded.shape[1] // HOP * HOP].unflatten(1, (-1, HOP))
         frames = torch.cat([hops[:, :-1], hops[:, 1:]], -1)  # a frame is two hops: [B, T, 1024]
@@ -115,7 +115,9 @@ class _RealFrontend(Frontend):
         middle = N_FFT // 2
         left, right = frames[..., 1:middle], frames[..., middle + 1 :].flip(-1)
         real = torch.cat([frames[..., :1], left + right, frames[..., middle : middle + 1]], -1) @ self.cosines
-        return torch.cat([real[..., :1] + N_FFT * constant, real[..., 1:]], -1), (left - right) @ self.sines
+        real = torch.cat([real[..., :1] + N_FFT * constant, real[..., 1:]], -1)
+        imag = F.pad(((left - right) @ self.sines)[:, 1:], (0, 0, 1, 0))
+        return torch.stack([real, imag], 1)
 
     @staticmethod
     def _angle(imag: Tensor, real: Tensor) -> Tensor:

@@ -65,13 +65,14 @@ class Frontend(nn.Module):
         return self._image(waves)
 
     def _image(self, waves: Tensor) -> Tensor:
-        real, imag = self._spectrum((waves - self.mean) / self.std)  # [B, T, 513] each
-        # Reflection makes the first frame symmetric and its spectrum real: rounding would choose between +pi and -pi.
-        imag = torch.cat([torch.zeros_like(imag[:, :1]), imag[:, 1:]], 1)
-        # A Hann window is a three-tap filter along frequency, so one FFT serves both spectra (SPEED: half the transforms).
-        power = _hann(real, 1).square() + _hann(imag, -1).square()
-        mel = torch.stack([power, real, imag], 1) @ self.filterbank.to(real.dtype)  # [B, 3, T, 128]
-        mel_power, real, imag = mel.unbind(1)
+        parts = self._spectrum((waves - self.mean) / self.std)  # [B, 2, T, 513]
+        # A Hann window is a three-tap filter along frequency, so one FFT serves both spectra: half the transforms.
+        # The first and the last bin lack a neighbour; no filter has weight there.
+        hann = torch.sub(parts[..., 1:-1], parts[..., :-2] + parts[..., 2:], alpha=0.5)  # twice the window's spectrum
+        power = 0.25 * (hann[:, 0].square() + hann[:, 1].square())
+        filterbank = self.filterbank.to(parts.dtype)
+        mel_power = power @ filterbank[1:-1]  # [B, T, 128]
+        real, imag = (parts @ filterbank).unbind(1)
         squared = real.square() + imag.square()
         magnitude = squared.clamp_min(TINY).sqrt()
         # atan2(0, 0) has no gradient; its value, 0, is kept
@@ -79,20 +80,19 @@ class Frontend(nn.Module):
         image = torch.stack([10 * torch.log10(mel_power + EPS), 10 * torch.log10(magnitude + EPS), phase], 1)
         return image.transpose(2, 3)  # [B, 3, 128, T]
 
-    def _spectrum(self, waves: Tensor) -> tuple[Tensor, Tensor]:
-        """Rectangular-window spectrum of centred, reflect-padded frames: [B, samples] -> real and imaginary part, [B, T, 513]."""
+    def _spectrum(self, waves: Tensor) -> Tensor:
+        """Rectangular-window spectrum of centred, reflect-padded frames: [B, samples] -> real and imaginary part, [B, 2, T, 513].
+
+        Reflection makes the first frame symmetric and its spectrum real; its imaginary part is 0, since rounding would choose
+        between a phase of +pi and of -pi.
+        """
         padded = F.pad(waves[:, None], (N_FFT // 2, N_FFT // 2), mode="reflect")[:, 0]
         spectrum = torch.fft.rfft(padded.unfold(-1, N_FFT, HOP))
-        return spectrum.real, spectrum.imag
+        parts = torch.stack([spectrum.real, spectrum.imag], 1)
+        parts[:, 1, 0] = 0
+        return parts
 
     @staticmethod
     def _angle(imag: Tensor, real: Tensor) -> Tensor:
         return torch.atan2(imag, real)
 
-
-def _hann(part: Tensor, mirror: int) -> Tensor:
-    """Hann-windowed spectrum, one part of it: [..., 513]. Beyond both ends the real part (mirror 1) repeats, the imaginary (-1) with a
-    changed sign."""
-    above = torch.cat([part[..., 1:], mirror * part[..., -2:-1]], -1)
-    below = torch.cat([mirror * part[..., 1:2], part[..., :-1]], -1)
-    return 0.5 * part - 0.25 * (above + below)
