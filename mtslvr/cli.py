@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -13,13 +14,19 @@ from mtslvr import commands
 EXAMPLES = "folder with one sub-folder per class, or CSV with the columns path, label"
 REJECT = 'sounds more novel than this number, or than "auto" finds, are of no class'
 FAILED = 2  # exit code; argparse uses it too
+CUT_OFF = 141  # of a process that a closed pipe ended
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command; returns the exit code: 0, 1 if some files failed, 2 if the command could not be done."""
     args = _parser().parse_args(arguments)
     try:
-        return int(args.command(args))
+        code = int(args.command(args))
+        sys.stdout.flush()
+        return code
+    except BrokenPipeError:  # whoever read has seen enough, as in `mtslvr info | head`
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # else Python complains at exit
+        return CUT_OFF
     except (ValueError, TypeError, OSError, ImportError) as error:
         print(f"mtslvr {args.name}: {error}", file=sys.stderr)
         return FAILED
@@ -109,8 +116,12 @@ def _parser() -> argparse.ArgumentParser:
     command.set_defaults(command=commands.convert)
 
     command = parsers.add_parser("demo", parents=[model], help="classify real recordings that came with the package")
-    command.add_argument(
+    group = command.add_mutually_exclusive_group()
+    group.add_argument(
         "-o", "--out", type=Path, default=Path("mtslvr-demo.png"), help="picture to write (default: %(default)s)"
+    )
+    group.add_argument(
+        "--web", type=int, nargs="?", const=0, metavar="PORT", help="teach it your own sounds, in the browser"
     )
     command.set_defaults(command=commands.demo)
     return parser

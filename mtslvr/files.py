@@ -39,7 +39,8 @@ def labelled_sounds(path: str | Path) -> tuple[list[Path], list[str]]:
             CSV with the columns path (relative to the CSV) and label.
 
     Raises:
-        ValueError: there is nothing of the kind, a class has no sounds, or a clip that is listed is missing.
+        ValueError: there is nothing of the kind, a class has no sounds, some lie beside the sub-folders, or a clip that is
+            listed is missing.
     """
     path = Path(path)
     if path.is_file():
@@ -54,6 +55,11 @@ def labelled_sounds(path: str | Path) -> tuple[list[Path], list[str]]:
         raise ValueError(
             f"no sound files in {path / empty[0]}: looked for {' '.join(sorted(SOUND_SUFFIXES))}. "
             "Each sub-folder is a class: give it a recording, or take it away"
+        )
+    if loose := [file for file in sorted(path.iterdir()) if _is_sound(file)]:
+        raise ValueError(
+            f"{path} has {len(loose)} sound files in none of its sub-folders, such as {loose[0].name}: "
+            "put each into the folder of its class, or take it away"
         )
     pairs = [(sound, name) for name, inside in sounds.items() for sound in inside]
     return [sound for sound, _ in pairs], [name for _, name in pairs]
@@ -88,8 +94,8 @@ def _listed(path: Path) -> tuple[list[Path], list[str]]:
 
 
 def _sounds_in(folder: Path) -> list[Path]:
-    return sorted(
-        file
-        for file in folder.rglob("*")
-        if file.suffix.lower() in SOUND_SUFFIXES and file.is_file() and not file.name.startswith(".")
-    )
+    return sorted(file for file in folder.rglob("*") if _is_sound(file))
+
+
+def _is_sound(file: Path) -> bool:
+    return file.suffix.lower() in SOUND_SUFFIXES and file.is_file() and not file.name.startswith(".")

@@ -152,7 +152,7 @@ def test_a_name_that_is_no_text_and_silence(
         (["embed", "EMPTY", "-o", "TMP/out.npz"], "no sound files"),
         (["embed", "IN", "-o", "TMP/out.npz", "--model", "./nowhere"], "no such folder"),
         (["info", "--model", "TMP"], "not a model folder"),
-        (["fit", "IN", "-o", "TMP/clf"], "y holds one class only"),
+        (["fit", "IN", "-o", "TMP/clf"], "in none of its sub-folders, such as one.wav"),
         (["fit", "EMPTY", "-o", "TMP/clf"], "expected one sub-folder per class"),
         (["fit", "TMP/none", "-o", "TMP/clf"], "no such folder or CSV"),
         (["fit", "IN", "-o", "IN/one.wav"], "is a file: give the name of a folder"),
@@ -290,6 +290,12 @@ def test_demo(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     right = int(text.split(" of 20 right")[0].split()[-1])
     assert right >= 10  # chance is 4
     assert picture.read_bytes().startswith(b"\x89PNG")
+
+
+def test_a_reader_that_has_seen_enough(tmp_path: Path) -> None:
+    command = f"set -o pipefail; '{sys.executable}' -m mtslvr info | true"
+    done = subprocess.run(["bash", "-c", command], capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (141, "")
 
 
 def test_help_and_import_are_fast() -> None:

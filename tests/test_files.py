@@ -59,3 +59,9 @@ def test_bad_folders(tmp_path: Path) -> None:
     made(tmp_path, "dog/1.wav", "cat/notes.txt")
     with pytest.raises(ValueError, match=r"no sound files in .*cat"):
         labelled_sounds(tmp_path)
+
+
+def test_a_sound_beside_the_classes_is_told_of(tmp_path: Path) -> None:
+    made(tmp_path, "dog/1.wav", "lost.wav", "notes.txt", ".hidden.wav")
+    with pytest.raises(ValueError, match=r"has 1 sound files in none of its sub-folders, such as lost\.wav"):
+        labelled_sounds(tmp_path)
