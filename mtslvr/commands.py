@@ -207,7 +207,12 @@ def convert(args: Namespace) -> int:
 
 
 def demo(args: Namespace) -> int:
-    """Five kinds of sound, two examples of each: learn them and name the rest."""
+    """Five kinds of sound, two examples of each: learn them and name the rest. Or any sounds, in the browser."""
+    if args.web is not None:
+        from mtslvr.web import serve
+
+        serve(_load(args), args.web or None)
+        return 0
     from mtslvr.demo import run
 
     check_table(args.out, (".png",))
