@@ -33,7 +33,7 @@ def fit_fewshot(support: Any, labels: ArrayLike, *, model: Any = None, **options
         options: space, method and others, of `FewShotClassifier`.
 
     Raises:
-        As `FewShotClassifier.fit`, and for a name as `MTSLVR.from_pretrained`.
+        ValueError, TypeError: as `FewShotClassifier.fit`, and for a name as `MTSLVR.from_pretrained`.
     """
     return FewShotClassifier(model=examples.named(model), **options).fit(support, labels)
 
@@ -44,7 +44,7 @@ class FewShotClassifier(ClassifierMixin, BaseEstimator):
     Wherever it takes X: a numeric 2-d array, tensor or data frame is embeddings, a row each; a list of anything that
     `MTSLVR.embed` takes (paths, `(array, rate)`, ...) is clips, which `embedder()` embeds first.
 
-    Every method ends in scores = features @ coef_.T + intercept_, the features being the chosen head's columns, centred on
+    Every method ends in `scores = features @ coef_.T + intercept_`, the features being the chosen head's columns, centred on
     the support set and divided by their root mean square norm. That is one number per head, so that both heads count
     alike and a single shot, which knows no deviation within its class, is enough.
 
@@ -64,7 +64,7 @@ class FewShotClassifier(ClassifierMixin, BaseEstimator):
     Attributes:
         classes_: labels, sorted, of the type that came in, [n_classes].
         coef_, intercept_: float64 [n_classes, n_columns], [n_classes].
-        head_weights_: share of sum |coef_| on each head, {"invariant": .41, "variant": .59}; {"combined": 1.0} for one head.
+        head_weights_: share of `sum |coef_|` on each head, {"invariant": .41, "variant": .59}; {"combined": 1.0} for one head.
         temperature_: divisor of the scores in `predict_proba`, fitted to leave-one-out scores ("ridge" and "centroid").
         support_, targets_: the support set: features, float64 [n, n_columns], and class numbers [n].
         unit_, threshold_: of `novelty`: a distance between features; what reject="auto" rejects above, in that unit.
@@ -153,7 +153,7 @@ class FewShotClassifier(ClassifierMixin, BaseEstimator):
         Rows sum to 1. They take for granted that the sound is of one of the classes; `novelty` doubts that.
 
         Raises:
-            As predict.
+            ValueError, NotFittedError: as `predict`.
         """
         return linear.softmax(self._scores(self._features(X)), self.temperature_)
 
@@ -164,7 +164,7 @@ class FewShotClassifier(ClassifierMixin, BaseEstimator):
         sound of another class.
 
         Raises:
-            As predict.
+            ValueError, NotFittedError: as `predict`.
         """
         return np.asarray(novelty.nearest(self._features(X), self.support_) / self.unit_)
 
