@@ -18,8 +18,8 @@ LAYERS = {  # a module imports only from layers before its own
     2: {"convert", "config"},
     3: {"bulk", "model", "exported", "export"},
     4: {"fewshot.examples", "fewshot.saved", "fewshot.classifier", "fewshot"},
-    5: {"cache", "embedder", "events", "learning_curve", "parts"},
-    6: {"demo", "commands", "cli", "__init__", "__main__"},
+    5: {"cache", "embedder", "events", "hear", "learning_curve", "parts", "web.view"},
+    6: {"demo", "integrations", "web", "web.lesson", "web.page", "commands", "cli", "__init__", "__main__"},
 }
 WITHIN_LAYER = {
     "sources": {"decode"},
@@ -38,7 +38,9 @@ WITHIN_LAYER = {
     "embedder": {"cache"},
     "__main__": {"cli"},
     "cli": {"commands"},
-    "commands": {"demo"},
+    "commands": {"demo", "web"},
+    "web": {"web.page"},
+    "web.page": {"demo", "web.lesson"},
 }
 PACKAGE = ROOT / "mtslvr"
 MODULES = {
