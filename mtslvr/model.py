@@ -117,11 +117,9 @@ class MTSLVR(nn.Module):
     @property
     def fingerprint(self) -> str:
         """16 hex digits that identify weights and preprocessing: the same fingerprint, the same embeddings."""
-        content = self.config.to_json()
-        identity = {part: content[part] for part in ("network", "preprocessing")}
-        state = identity, self._state()
+        state = self.config, self._state()
         if self._fingerprint is None or self._fingerprint[0] != state:
-            self._fingerprint = state, folder.fingerprint(identity, _saved(self.network))
+            self._fingerprint = state, self._identify(_saved(self.network))
         return self._fingerprint[1]
 
     def embed(
@@ -236,15 +234,7 @@ class MTSLVR(nn.Module):
         Raises:
             ValueError: the name is taken by a file.
         """
-        tensors = _saved(self.network)
-        if half:
-            tensors = {name: tensor.half() if tensor.ndim > 1 else tensor for name, tensor in tensors.items()}
-        folder.write(
-            save_directory,
-            self.config.to_json(),
-            tensors,
-            model_card(self.config.to_json(), self.spaces, self.fingerprint),
-        )
+        self._save(save_directory, half, Path(save_directory).resolve().name)
 
     def push_to_hub(
         self,
@@ -258,10 +248,22 @@ class MTSLVR(nn.Module):
     ) -> str:
         """Upload the model to the Hugging Face Hub; returns the commit. See `hub.push` and `save_pretrained`."""
         with tempfile.TemporaryDirectory() as temporary:
-            self.save_pretrained(temporary, half=half)
+            self._save(temporary, half, repo_id)
             return hub.push(
                 repo_id, temporary, token=token, private=private, revision=revision, commit_message=commit_message
             )
+
+    def _save(self, save_directory: str | os.PathLike[str], half: bool, name: str) -> None:
+        """Write the folder, with a card that loads the model by this name and has the fingerprint of what is stored."""
+        tensors = _saved(self.network)
+        if half:
+            tensors = {key: tensor.half() if tensor.ndim > 1 else tensor for key, tensor in tensors.items()}
+        content = self.config.to_json()
+        folder.write(save_directory, content, tensors, model_card(content, self.spaces, self._identify(tensors), name))
+
+    def _identify(self, tensors: dict[str, Tensor]) -> str:
+        content = self.config.to_json()
+        return folder.fingerprint({part: content[part] for part in ("network", "preprocessing")}, tensors)
 
     def _heads(self, space: str) -> tuple[int, ...]:
         if space not in self.spaces:

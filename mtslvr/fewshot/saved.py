@@ -6,6 +6,7 @@ import json
 import math
 import os
 import tempfile
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
@@ -27,12 +28,13 @@ ARRAYS = ("coef_", "intercept_", "mean_", "scale_", "support_")
 T = TypeVar("T", bound="FewShotClassifier")
 
 
-def save(classifier: FewShotClassifier, save_directory: str | os.PathLike[str], name: str = "this folder") -> None:
-    """Write a fitted classifier, with a card that loads it by this name.
+def save(classifier: FewShotClassifier, save_directory: str | os.PathLike[str], name: str | None = None) -> None:
+    """Write a fitted classifier, with a card that loads it by this name; by the folder's if there is none.
 
     Raises:
         TypeError: labels that are not str, int, float or bool.
     """
+    name = name or Path(save_directory).resolve().name
     settings = {key: getattr(classifier, key) for key in SETTINGS}
     config = {
         "model_type": MODEL_TYPE,
