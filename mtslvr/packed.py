@@ -19,7 +19,7 @@ class PackedConv2d(nn.Module):
 
     def __init__(self, conv: nn.Conv2d) -> None:
         super().__init__()
-        self.geometry: tuple[Any, ...] = conv.padding, conv.stride, conv.dilation, conv.groups
+        self.geometry: list[Any] = [conv.padding, conv.stride, conv.dilation, conv.groups]
         self.kernel = torch._C._nn.mkldnn_reorder_conv2d_weight(conv.weight.detach().to_mkldnn(), *self.geometry)
         self.bias = None if conv.bias is None else conv.bias.detach()
 
