@@ -95,4 +95,3 @@ class Frontend(nn.Module):
     @staticmethod
     def _angle(imag: Tensor, real: Tensor) -> Tensor:
         return torch.atan2(imag, real)
-
