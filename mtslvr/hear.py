@@ -125,7 +125,9 @@ def _waves(audio: Tensor, model: HearModel) -> np.ndarray:
         raise TypeError(f"model is of type {type(model).__name__}; expected what mtslvr.hear.load_model returns")
     if not isinstance(audio, Tensor) or not audio.is_floating_point():
         found = f"a {audio.dtype} tensor" if isinstance(audio, Tensor) else f"of type {type(audio).__name__}"
-        raise TypeError(f"audio is {found}; expected a float32 tensor [n, samples] in -1..1 at {SAMPLE_RATE:,} Hz")
+        raise TypeError(
+            f"audio is {found}; expected a floating-point tensor [n, samples] in -1..1 at {SAMPLE_RATE:,} Hz"
+        )
     if audio.ndim != 2 or not audio.numel():
         hint = "; give one sound as audio[None]" if audio.ndim == 1 and audio.numel() else ""
         raise ValueError(f"audio has shape {list(audio.shape)}; expected [n, samples], with at least one of each{hint}")

@@ -21,7 +21,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from mtslvr import hear
-from mtslvr.model import MTSLVR
+from mtslvr.model import MTSLVR, checked_device
 
 
 class MTSLVREncoder(nn.Module):
@@ -73,8 +73,12 @@ class MTEBModel:
         device: str | torch.device | None = None,
     ) -> None:
         if isinstance(model, MTSLVR):
+            if revision is not None:
+                raise ValueError(
+                    f"revision={revision!r} is for Hub repositories, and model is {model}: drop one of them"
+                )
             self.name = "given"
-            self.encoder = model if device is None else model.to(device)
+            self.encoder = model if device is None else model.to(checked_device(device))
         else:
             self.name = "default" if model is None else os.fspath(model)
             self.encoder = MTSLVR.from_pretrained(model, revision=revision, device=device or "cpu")
@@ -107,8 +111,13 @@ class MTEBModel:
         return _units(embeddings1) @ _units(embeddings2).T
 
     def similarity_pairwise(self, embeddings1: Any, embeddings2: Any) -> Tensor:
-        """Cosine of each with its partner: [n, D], [n, D] -> float32 [n]."""
-        return (_units(embeddings1) * _units(embeddings2)).sum(1)
+        """Cosine of each with its partner: [n, D], [n, D] -> float32 [n]. Raises ValueError for other shapes."""
+        ours, theirs = _units(embeddings1), _units(embeddings2)
+        if ours.shape != theirs.shape:
+            raise ValueError(
+                f"embeddings of shapes {list(ours.shape)} and {list(theirs.shape)}: expected pairs, [n, D] of each"
+            )
+        return (ours * theirs).sum(1)
 
     @cached_property
     def mteb_model_meta(self) -> Any:

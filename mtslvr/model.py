@@ -51,6 +51,7 @@ class MTSLVR(nn.Module):
         return self
 
     @classmethod
+    @torch.inference_mode(False)  # what is loaded within it could never learn
     def from_pretrained(
         cls,
         pretrained_model_name_or_path: str | os.PathLike[str] | None = None,
@@ -74,7 +75,7 @@ class MTSLVR(nn.Module):
                 device here.
             OSError: the Hub cannot be reached, and the cache does not hold the model.
         """
-        target = _checked_device(device)
+        target = checked_device(device)
         if pretrained_model_name_or_path is None:
             if revision is not None:
                 raise ValueError(
@@ -222,7 +223,8 @@ class MTSLVR(nn.Module):
                 f"waves has shape {list(waves.shape)}; expected [B, samples], with B > 0 and more than {frontend.N_FFT // 2} samples"
             )
         images = self.frontend(waves.float()).to(self.network.heads[0].weight.dtype)
-        network = self.network if self.training or torch.is_grad_enabled() else self._fold()
+        learning = self.training or torch.is_grad_enabled()
+        network = self.network if learning or torch._C._get_tracing_state() else self._fold()
         return cast(Tensor, network(images.contiguous(memory_format=torch.channels_last), heads))
 
     def save_pretrained(self, save_directory: str | os.PathLike[str], *, half: bool = False) -> None:
@@ -289,7 +291,7 @@ class MTSLVR(nn.Module):
         )
 
 
-def _checked_device(device: str | torch.device) -> torch.device:
+def checked_device(device: str | torch.device) -> torch.device:
     try:
         return torch.empty(0, device=device).device
     except (RuntimeError, AssertionError, TypeError) as error:

@@ -24,11 +24,11 @@ class PackedConv2d(nn.Module):
         self.bias = None if conv.bias is None else conv.bias.detach()
 
     def forward(self, x: Tensor, other: Tensor | None = None) -> Tensor:
-        run = torch.ops.mkldnn._convolution_pointwise
+        run, x = torch.ops.mkldnn._convolution_pointwise, x.float()  # under autocast x may come in another type
         if other is None:
             rectified: Tensor = run(x, self.kernel, self.bias, *self.geometry, "relu", [], "")
         else:
-            rectified = run.binary(x, other, self.kernel, self.bias, *self.geometry, "add", 1.0, "relu", [], "")
+            rectified = run.binary(x, other.float(), self.kernel, self.bias, *self.geometry, "add", 1.0, "relu", [], "")
         return rectified
 
 
@@ -47,11 +47,14 @@ class PackedBlock(nn.Module):
 def pack(network: ResNet18) -> ResNet18:
     """Pack the network's blocks, in place, where its device, type and build of torch have these operators; else it stays as it is.
 
-    It gives what it gave, to rounding; its kernels can then no longer be read or changed.
+    It gives what it gave, to rounding, and computes in float32 under autocast too. Its kernels can no longer be read, changed or traced.
     """
     weights = next(network.parameters())
     ours = weights.device.type == "cpu" and weights.dtype == torch.float32 and torch.backends.mkldnn.is_available()
-    if ours and hasattr(torch.ops.mkldnn, "_convolution_pointwise"):
+    known = hasattr(torch._C._nn, "mkldnn_reorder_conv2d_weight") and hasattr(
+        torch.ops.mkldnn, "_convolution_pointwise"
+    )
+    if ours and known:
         for stages in (network.trunk, *network.branches):
             for blocks in stages:
                 for name, block in blocks.named_children():

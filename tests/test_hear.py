@@ -126,8 +126,16 @@ def test_no_path_is_the_default_weights() -> None:
 @pytest.mark.parametrize(
     ("audio", "error", "message"),
     [
-        (np.zeros((1, 800), np.float32), TypeError, "audio is of type ndarray; expected a float32 tensor [n, samples]"),
-        (torch.zeros(1, 800, dtype=torch.int16), TypeError, "audio is a torch.int16 tensor; expected a float32 tensor"),
+        (
+            np.zeros((1, 800), np.float32),
+            TypeError,
+            "audio is of type ndarray; expected a floating-point tensor [n, samples]",
+        ),
+        (
+            torch.zeros(1, 800, dtype=torch.int16),
+            TypeError,
+            "audio is a torch.int16 tensor; expected a floating-point tensor",
+        ),
         (torch.zeros(800), ValueError, "audio has shape [800]; expected [n, samples]"),
         (torch.zeros(800), ValueError, "give one sound as audio[None]"),
         (torch.zeros(1, 1, 800), ValueError, "audio has shape [1, 1, 800]; expected [n, samples]"),

@@ -181,3 +181,13 @@ def test_in_mteb(folder: Path) -> None:
     """All of its own mock tasks of sound: classification, clustering, pairs, retrieval, reranking."""
     importable("mteb", "torchcodec")
     run(MTEB, folder)
+
+
+def test_mteb_model_refuses_what_does_not_fit(folder: Path) -> None:
+    encoder = MTSLVR.from_pretrained(folder)
+    with pytest.raises(ValueError, match="revision='main' is for Hub repositories"):
+        MTEBModel(encoder, revision="main")
+    with pytest.raises(ValueError, match="device is 'gpu', which cannot be used here"):
+        MTEBModel(encoder, device="gpu")
+    with pytest.raises(ValueError, match=r"shapes \[2, 3\] and \[1, 3\]"):
+        MTEBModel(encoder).similarity_pairwise(np.ones((2, 3)), np.ones((1, 3)))

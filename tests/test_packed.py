@@ -73,3 +73,31 @@ def test_the_model_packs_and_can_still_be_copied_changed_and_moved() -> None:
         changed = model(wave)
         torch.testing.assert_close(changed[:, :500], before[:, :500] + 1.0)
         assert model.double()(wave.double()).isfinite().all()
+
+
+@pytest.mark.parametrize("mode", [torch.no_grad, torch.inference_mode])
+def test_under_autocast(mode: type[torch.no_grad]) -> None:
+    model = MTSLVR(EncoderConfig("parallel", 2, 500, 0.0, 0.1))
+    wave = 0.1 * torch.randn(2, 16_000, generator=torch.Generator().manual_seed(0))
+    with mode():
+        expected = model(wave)
+        with torch.autocast("cpu", torch.bfloat16):
+            found = model(wave)
+    assert (found.float() - expected).abs().max() < 0.03 * expected.abs().max()
+
+
+def test_what_was_loaded_in_inference_mode_can_learn() -> None:
+    with torch.inference_mode():
+        model = MTSLVR.from_pretrained()
+    model(0.1 * torch.randn(1, 16_000)).sum().backward()
+    assert model.network.heads[0].weight.grad is not None
+
+
+@pytest.mark.filterwarnings("ignore")  # the tracer about itself, and about its own age
+def test_it_can_still_be_traced() -> None:
+    model = MTSLVR(EncoderConfig("parallel", 2, 500, 0.0, 0.1))
+    wave = 0.1 * torch.randn(2, 16_000, generator=torch.Generator().manual_seed(0))
+    with torch.no_grad():
+        traced = torch.jit.trace(model, wave)
+        expected = model(wave)
+        assert (traced(wave) - expected).abs().max() < 1e-4 * expected.abs().max()

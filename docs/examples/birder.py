@@ -13,8 +13,11 @@ from pathlib import Path
 
 import mtslvr
 from mtslvr.events import Event, write_events
+from mtslvr.files import labelled_sounds
 
 SOUNDS = Path(__file__).parent / "sounds" / "birds"
+if len(sys.argv) not in (1, 3):
+    sys.exit(__doc__)
 EXAMPLES, FIELD = map(Path, sys.argv[1:]) if sys.argv[1:] else (SOUNDS / "learn", SOUNDS / "field.ogg")
 
 
@@ -38,11 +41,11 @@ def judge(events: list[Event], labels: list[tuple[float, float, str]], birds: se
 
 
 def main() -> None:
-    clips = sorted(path for path in EXAMPLES.glob("*/*") if path.is_file())
-    classifier = mtslvr.fit_fewshot(clips, [clip.parent.name for clip in clips])
+    clips, labels = labelled_sounds(EXAMPLES)
+    classifier = mtslvr.fit_fewshot(clips, labels)
     birds = set(classifier.classes_) - {"noise"}
     truth = read_labels(FIELD.with_suffix(".txt")) if FIELD.with_suffix(".txt").exists() else []
-    counts = {str(name): sum(clip.parent.name == name for clip in clips) for name in classifier.classes_}
+    counts = {str(name): labels.count(name) for name in classifier.classes_}
     print(f"learnt from {counts}; listening to {FIELD.name}\n")
 
     # With `reject` a window farther than that from all examples is called unknown; its unit is in FewShotClassifier.novelty.

@@ -18,15 +18,20 @@ from sklearn.metrics import roc_auc_score
 from sklearn.neighbors import NearestNeighbors
 
 import mtslvr
+from mtslvr.files import labelled_sounds
 
 SOUNDS = Path(__file__).parent / "sounds" / "machine"
+if len(sys.argv) not in (1, 3):
+    sys.exit(__doc__)
 EXAMPLES, RECORDING = map(Path, sys.argv[1:]) if sys.argv[1:] else (SOUNDS / "learn", SOUNDS / "stream.ogg")
 
 
 def main() -> None:
     model = mtslvr.MTSLVR.from_pretrained()
-    clips = sorted(path for path in EXAMPLES.glob("*/*") if path.is_file())
-    names = np.array([clip.parent.name for clip in clips])
+    clips, labels = labelled_sounds(EXAMPLES)
+    names = np.array(labels)
+    if "normal" not in labels:
+        sys.exit(f"{EXAMPLES} has no folder called normal, only {', '.join(sorted(set(labels)))}")
     examples = model.embed(clips)
     # A window at a time as they come from a microphone: embed((samples, rate)) gives the same vectors.
     windows, times = model.embed_windows(RECORDING, window=1.0, hop=0.5)

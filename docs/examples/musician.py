@@ -17,25 +17,29 @@ from sklearn.decomposition import PCA
 from sklearn.neighbors import NearestNeighbors
 
 import mtslvr
+from mtslvr.files import find_sounds
 
 SAMPLES = Path(sys.argv[1]) if sys.argv[1:] else Path(__file__).parent / "sounds" / "drums"
-LIKE = sys.argv[2] if sys.argv[2:] else "snare-drum_snare_hard.ogg"
+LIKE = sys.argv[2] if sys.argv[2:] else None if sys.argv[1:] else "snare-drum_snare_hard.ogg"
 N_EXAMPLES = 2
 
 
 def main() -> None:
-    paths = sorted(path for path in SAMPLES.iterdir() if path.is_file())
+    paths = find_sounds([SAMPLES])
     kinds = np.array([path.name.split("-")[0] for path in paths])
     model = mtslvr.MTSLVR.from_pretrained()
     embeddings = model.embed(paths)
     directions = embeddings / np.linalg.norm(embeddings, axis=1, keepdims=True)
 
     # What sounds like this one? By the angle between embeddings; the first is the sound itself.
-    neighbours = NearestNeighbors(n_neighbors=6, metric="cosine").fit(directions)
+    neighbours = NearestNeighbors(n_neighbors=min(6, len(paths)), metric="cosine").fit(directions)
     names = [path.name for path in paths]
+    like = LIKE or names[0]
+    if like not in names:
+        sys.exit(f"{SAMPLES} has no {like}")
     distance, found = neighbours.kneighbors(directions)
-    print(f"most like {LIKE}:")
-    for d, i in list(zip(distance[names.index(LIKE)], found[names.index(LIKE)], strict=True))[1:]:
+    print(f"most like {like}:")
+    for d, i in list(zip(distance[names.index(like)], found[names.index(like)], strict=True))[1:]:
         print(f"  {names[i]:<32} {1 - d:.3f}")
     alike, chance = np.mean(kinds[found[:, 1]] == kinds), np.mean([np.mean(kinds == kind) for kind in kinds])
     print(f"the nearest sound is of the same kind for {alike:.0%} of {len(paths)} (chance {chance:.0%})\n")
@@ -44,7 +48,8 @@ def main() -> None:
     is_example = np.array([np.sum(kinds[:i] == kind) < N_EXAMPLES for i, kind in enumerate(kinds)])
     classifier = mtslvr.fit_fewshot(embeddings[is_example], kinds[is_example], model=model)
     folder = np.where(is_example, kinds, classifier.predict(embeddings))
-    shutil.rmtree("sorted", ignore_errors=True)
+    if Path("sorted").exists():
+        sys.exit("there is a folder sorted/ already: move it away, and run this again")
     for path, name in zip(paths, folder, strict=True):
         target = Path("sorted") / str(name) / path.name
         target.parent.mkdir(parents=True, exist_ok=True)

@@ -16,12 +16,15 @@ from sklearn.model_selection import GroupKFold, StratifiedKFold, cross_val_score
 from sklearn.pipeline import make_pipeline
 
 import mtslvr
+from mtslvr.files import find_sounds
 
 VOICES = Path(sys.argv[1]) if sys.argv[1:] else Path(__file__).parent / "sounds" / "voices"
 
 
 def main() -> None:
-    paths = np.array(sorted(str(path) for path in VOICES.glob("*/*/*") if path.is_file()))
+    if not VOICES.is_dir():
+        sys.exit(f"no such folder: {VOICES}")
+    paths = np.array([str(path) for path in find_sounds([VOICES])])
     language = np.array([Path(path).parts[-3] for path in paths])
     sex = np.array([Path(path).parts[-2] for path in paths])
     speaker = np.char.add(np.char.add(language, " "), sex)

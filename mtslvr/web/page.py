@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import os
 import shutil
+import socket
 import tempfile
 import time
 from pathlib import Path
@@ -40,6 +41,15 @@ def serve(model: MTSLVR, port: int | None = None) -> None:
     """
     if importlib.util.find_spec("gradio") is None:
         raise ImportError('the demo in the browser needs gradio: pip install "mtslvr[web]"')
+    if port is not None:
+        with socket.socket() as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            try:
+                probe.bind(("127.0.0.1", port))
+            except OSError as error:
+                raise OSError(
+                    f"port {port} cannot be had ({error.strerror}): choose another, as in --web {port + 1}"
+                ) from error
     with tempfile.TemporaryDirectory(prefix="mtslvr-", dir=os.environ.get("GRADIO_TEMP_DIR")) as folder:
         os.environ["GRADIO_TEMP_DIR"] = folder
         blocks = page(model, Path(folder))
