@@ -26,6 +26,7 @@ from mtslvr.model import MTSLVR
 WINDOW = 0.5  # seconds around a timestamp
 MAX_WINDOW = 5.0  # seconds: the paper's
 HOP = 0.05  # seconds from a timestamp to the next: the most that HEAR advises
+MIN_HOP = 0.001  # seconds
 BATCH_SIZE = 16  # windows computed at a time
 
 
@@ -47,6 +48,8 @@ class HearModel(nn.Module):
             raise ValueError(
                 f"window is {window}; expected more than {least:g} seconds, half a frame of the spectrogram"
             )
+        if hop < MIN_HOP:
+            raise ValueError(f"hop is {hop}; expected {MIN_HOP:g} seconds at least: each is a pass through the network")
         self.encoder, self.space = encoder, space
         self.scene_embedding_size = self.timestamp_embedding_size = encoder.spaces[space]
         self.eval()
@@ -62,7 +65,7 @@ def load_model(
         space: "combined" (invariant, then variant), "invariant" or "variant". HEAR gives only the path: for another space,
             let a module of your own have a load_model that does.
         window: seconds of sound around a timestamp, more than 0.032, at most 5.
-        hop: seconds from one timestamp to the next.
+        hop: seconds from one timestamp to the next, 0.001 at least.
 
     Raises:
         TypeError, ValueError, OSError: as `MTSLVR.from_pretrained`; an unknown space; window or hop out of range.

@@ -157,6 +157,7 @@ def test_bad_models(folder: Path, model: hear.HearModel) -> None:
         ("", {"window": 0.032}, "window is 0.032; expected more than 0.032 seconds"),
         ("", {"window": 6}, "window is 6; expected seconds, more than 0, at most 5"),
         ("", {"hop": 0}, "hop is 0; expected seconds, more than 0"),
+        ("", {"hop": 1e-9}, "hop is 1e-09; expected 0.001 seconds at least"),
         ("/nowhere/at/all", {}, "/nowhere/at/all"),
     ]:
         with pytest.raises(ValueError, match=message):
