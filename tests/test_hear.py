@@ -12,11 +12,11 @@ from typing import Any
 
 import numpy as np
 import pytest
+import small_model
 import torch
 from torch import Tensor, nn
 
 from mtslvr import hear
-from mtslvr.config import EncoderConfig
 from mtslvr.model import MTSLVR
 
 RATE = 16_000
@@ -24,12 +24,7 @@ RATE = 16_000
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A small random model."""
-    path = tmp_path_factory.mktemp("model")
-    with torch.random.fork_rng():
-        torch.manual_seed(0)
-        MTSLVR(EncoderConfig(adapter="bn", head_dim=4)).save_pretrained(path)
-    return path
+    return small_model.save(tmp_path_factory.mktemp("model"))
 
 
 @pytest.fixture(scope="module")

@@ -12,12 +12,12 @@ from typing import Any
 
 import numpy as np
 import pytest
+import small_model
 import torch
 from torch import nn
 from torch.utils.data import DataLoader
 
 from mtslvr import hear, integrations
-from mtslvr.config import EncoderConfig
 from mtslvr.integrations import MTEBModel, MTSLVREncoder
 from mtslvr.model import MTSLVR
 
@@ -69,12 +69,7 @@ assert len(done) > 3 and not failed, failed
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A small random model."""
-    path = tmp_path_factory.mktemp("model")
-    with torch.random.fork_rng():
-        torch.manual_seed(0)
-        MTSLVR(EncoderConfig(adapter="bn", head_dim=4)).save_pretrained(path)
-    return path
+    return small_model.save(tmp_path_factory.mktemp("model"))
 
 
 def sounds(n: int, seconds: float = 0.3) -> list[dict[str, Any]]:

@@ -149,6 +149,15 @@ def test_without_the_extra(monkeypatch: pytest.MonkeyPatch, capsys: pytest.Captu
         main(["demo", "--web", "-o", "x.png"])
 
 
+def test_a_port_that_cannot_be_had(capsys: pytest.CaptureFixture[str]) -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        for port in (taken.getsockname()[1], 99_999):
+            assert main(["demo", "--web", str(port)]) == 2
+            assert f"port {port} cannot be had" in capsys.readouterr().err
+
+
 # In a browser. The server is the command itself, in a process of its own, whose every connection is written down.
 
 SERVER = """

@@ -37,19 +37,17 @@ def serve(model: MTSLVR, port: int | None = None) -> None:
 
     Raises:
         ImportError: gradio is not installed.
-        OSError: the port is taken.
+        OSError: the port is taken, or is none.
     """
-    if importlib.util.find_spec("gradio") is None:
-        raise ImportError('the demo in the browser needs gradio: pip install "mtslvr[web]"')
     if port is not None:
         with socket.socket() as probe:
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             try:
                 probe.bind(("127.0.0.1", port))
-            except OSError as error:
-                raise OSError(
-                    f"port {port} cannot be had ({error.strerror}): choose another, as in --web {port + 1}"
-                ) from error
+            except (OSError, OverflowError) as error:  # the latter beyond 65535
+                raise OSError(f"port {port} cannot be had ({error}): choose another, as in --web 7861") from error
+    if importlib.util.find_spec("gradio") is None:
+        raise ImportError('the demo in the browser needs gradio: pip install "mtslvr[web]"')
     with tempfile.TemporaryDirectory(prefix="mtslvr-", dir=os.environ.get("GRADIO_TEMP_DIR")) as folder:
         os.environ["GRADIO_TEMP_DIR"] = folder
         blocks = page(model, Path(folder))
