@@ -65,6 +65,23 @@ def test_parallel_adapter_is_the_sum_of_two_convolutions() -> None:
     torch.testing.assert_close(layer(x, 0), layer.norms[0](layer.conv(x) + layer.adapters[0](x)))
 
 
+@pytest.mark.parametrize("stride", [1, 2])
+@pytest.mark.parametrize("size", [(4, 2), (7, 3), (1, 1)])
+def test_tiny_maps_in_training_are_the_same_convolution_with_the_same_gradients(
+    stride: int, size: tuple[int, int]
+) -> None:
+    layer = AdapterConv2d(16, 512, stride, "parallel", 1).double()
+    layer.norms[0] = nn.Identity()
+    x = torch.randn(2, 16, *size, dtype=torch.float64, requires_grad=True)
+    expected = nn.functional.conv2d(x, layer._kernel(0), None, stride, 1)
+    result = layer(x, 0)
+    assert type(result.grad_fn) is not type(expected.grad_fn)  # computed another way
+    torch.testing.assert_close(result, expected)
+    wanted = torch.autograd.grad(expected.square().sum(), [x, layer.conv.weight, layer.adapters[0].weight])
+    found = torch.autograd.grad(result.square().sum(), [x, layer.conv.weight, layer.adapters[0].weight])
+    torch.testing.assert_close(found, wanted)
+
+
 @pytest.mark.parametrize(("adapter", "n_heads"), VARIANTS)
 def test_network_folds_exactly_and_stays_as_it_was(adapter: Adapter, n_heads: int) -> None:
     torch.manual_seed(0)
