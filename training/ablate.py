@@ -24,9 +24,10 @@ from mtslvr import cache
 from training import sets
 from training.augment import AUGMENTATIONS
 from training.baselines import Network
+from training.config import PretrainConfig
 from training.episodes import draw_seeded
 from training.evaluate import evaluate
-from training.pretrain import PretrainConfig, pretrain
+from training.pretrain import pretrain
 from training.report import Result, table
 from training.run import Run, read_config
 
@@ -74,7 +75,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--out", type=Path, required=True, help="folder of the runs")
     parser.add_argument("--corpus", help="folder made by training.corpus")
     parser.add_argument("--objective", choices=OBJECTIVES, default="simclr")
-    parser.add_argument("--set", nargs="+", default=[], metavar="NAME=VALUE", help="settings; see training/pretrain.py")
+    parser.add_argument("--set", nargs="+", default=[], metavar="NAME=VALUE", help="settings; see training/config.py")
     parser.add_argument("--only", nargs="+", metavar="VARIANT", help=f"some of: {', '.join(variants())}")
     sets.add_arguments(parser)
     parser.add_argument("--shots", type=int, nargs="+", default=[1, 5])

@@ -37,6 +37,15 @@ from training.effects import (
 )
 
 AUGMENTATIONS = ("pitch_shift", "fade", "white_noise", "mixed_noise", "time_stretch", "time_mask", "time_shift")
+COMPARED = {  # parameter -> its kind of augmentation, its range, and whether it is in samples where the range is a share
+    "pitch_semitones": ("pitch_shift", "pitch_semitones", False),
+    "fade_in_samples": ("fade", "fade", True),
+    "fade_out_samples": ("fade", "fade", True),
+    "white_snr_db": ("white_noise", "snr_db", False),
+    "mixed_snr_db": ("mixed_noise", "snr_db", False),
+    "stretch_rate": ("time_stretch", "stretch_rate", False),
+    "mask_length_samples": ("time_mask", "mask", True),
+}  # not what hardly shows in a view: the colour of noise, the shape of a fade, where a mask or a shift begins
 MIN_SAMPLES = 4096  # two windows of the time stretch
 CPU_SAMPLES = 2**17  # at a time on a CPU: what does not fit its caches takes twice as long
 
@@ -161,6 +170,22 @@ def sample_parameters(
         mask_length_samples=mask_length,
         shift_samples=share(*s.shift),
     )
+
+
+def differences(chain: Chain, parameters: Parameters, length: int, strengths: Strengths) -> Tensor:
+    """How the parameters of the first view differ from those of the second, in halves of their range (arXiv 2111.09613, section 3).
+
+    chain: of either view; parameters: drawn for chain.repeat(2), with these strengths and this length.
+    Returns float32 [n, len(COMPARED)] in -2..2; NaN where the sample did not get the augmentation.
+    """
+    columns = []
+    for name, (kind, bounds, in_samples) in COMPARED.items():
+        low, high = getattr(strengths, bounds)
+        value = getattr(parameters, name).float() / (length if in_samples else 1)
+        first, second = (value / max((high - low) / 2, 1e-6)).chunk(2)
+        given = chain.labels[:, AUGMENTATIONS.index(kind)] > 0
+        columns.append(torch.where(given, first - second, torch.nan))
+    return torch.stack(columns, 1)
 
 
 _Effect = Callable[[Tensor, Parameters, torch.Generator], Tensor]

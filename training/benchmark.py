@@ -31,7 +31,9 @@ from scipy.signal import resample_poly
 from torch.utils.flop_counter import FlopCounterMode
 
 from training.augment import AUGMENTATIONS, augment, sample_chain, sample_parameters
-from training.pretrain import Learner, PretrainConfig, Views
+from training.config import PretrainConfig
+from training.pretrain import Learner
+from training.views import Views
 
 SAMPLE_RATE = 16_000  # hz
 Wave = NDArray[np.float32]

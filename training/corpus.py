@@ -103,6 +103,7 @@ class Corpus:
         self._source_lengths = torch.zeros(len(number), dtype=torch.int64, device=lengths.device)
         self._source_lengths.index_add_(0, source_of, lengths)  # [sources], samples
         share = lengths / self._source_lengths[source_of]  # of a piece in its source's duration
+        self._source_of = source_of
         self._weights = {
             "piece": torch.ones_like(share),
             "duration": lengths.float(),
@@ -176,19 +177,28 @@ class Corpus:
         moved._fill(self._rows, [held], first.to(device), starts.to(device), lengths.to(device))
         return moved
 
-    def crops(self, n: int, length: int, generator: torch.Generator, balance: str = "sqrt") -> torch.Tensor:
+    def crops(
+        self, n: int, length: int, generator: torch.Generator, balance: str = "sqrt", per_source: int = 1
+    ) -> torch.Tensor:
         """Random crops, float32 [n, length] in -1..1; a piece shorter than `length` samples is tiled from its start.
 
         generator: on the corpus's device; it alone decides the crops.
         balance: how often a piece is drawn. "duration": all sound alike; "piece": all pieces alike; "source": all
             sources alike, and sound alike in each; "sqrt": sources by the square root of their duration, between the two.
+        per_source: crops drawn together, from the source of a piece that the balance chose, and there by duration; n is a multiple of it.
         Raises ValueError if the balance is unknown or the generator is on another device.
         """
         if balance not in BALANCES:
             raise ValueError(f"balance is {balance!r}, expected one of {', '.join(BALANCES)}")
         if generator.device.type != self.device.type:
             raise ValueError(f"generator is on {generator.device}, the corpus on {self.device}: make it on the same")
-        drawn = torch.multinomial(self._weights[balance], n, replacement=True, generator=generator)  # [n]
+        if n % per_source:
+            raise ValueError(f"{n} crops, {per_source} per source: expected a multiple")
+        drawn = torch.multinomial(self._weights[balance], n // per_source, replacement=True, generator=generator)
+        if per_source > 1:
+            same = self._source_of[drawn, None] == self._source_of  # [n / per_source, pieces]
+            drawn = torch.multinomial(same * self.lengths.float(), per_source, replacement=True, generator=generator)
+            drawn = drawn.flatten()  # [n]
         lengths = self.lengths[drawn]
         n_starts = (lengths - length).clamp(min=0) + 1
         phase = torch.randint(2**31 - 1, (n,), generator=generator, device=self.device) % n_starts

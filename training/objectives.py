@@ -1,4 +1,4 @@
-"""The three pretraining objectives: each is a head and its loss, vectors of the encoder in, one scalar out.
+"""The pretraining objectives: each is a head and its loss, vectors of the encoder in, one scalar out.
 
 For two augmented views of the same N sounds, embedded by the encoder as h1, h2 [N, d]:
 
@@ -6,6 +6,7 @@ For two augmented views of the same N sounds, embedded by the encoder as h1, h2 
 - `SimSiam`, contrastive without negatives: Chen & He 2020, https://arxiv.org/abs/2011.10566, Algorithm 1.
 - `AugmentationPrediction`, which of the seven augmentations of CLAR (Al-Tahan & Mohsenzadeh 2020,
   https://arxiv.org/abs/2010.09542) made this view.
+- `ParameterComparison`, by how much the augmentations of the two views differ: AugSelf, Lee et al. 2021, https://arxiv.org/abs/2111.09613.
 
 MT-SLVR (Heggan et al. 2023, https://arxiv.org/abs/2305.17191) trains L = L_contrastive + L_predictive: one of the
 first two makes the invariant space, the third makes the variant one. The encoder is never in here, so a head
@@ -25,6 +26,7 @@ import torch.nn.functional as F
 from torch import Tensor, distributed, nn
 
 N_LABELS = 7  # kinds of augmentation
+N_COMPARED = 7  # of their parameters
 
 
 class SimCLR(nn.Module):
@@ -161,6 +163,32 @@ class AugmentationPrediction(nn.Module):
         """
         _check_views(h1, h2, self.d, at_least=2 if self.training else 1)
         return (prediction_loss(self.logits(h1), labels) + prediction_loss(self.logits(h2), labels)) / 2
+
+
+class ParameterComparison(nn.Module):
+    """By how much the parameters of the two views differ: an MLP 2d-d-n on both vectors, and the mean squared error of what there is to compare.
+    One view hardly tells how far it was shifted in pitch; which of two is higher, and by how much, can be heard (2111.09613, eq. 1).
+
+    Args:
+        d: width of the encoder's vectors.
+        n: parameters compared.
+    """
+
+    def __init__(self, d: int, n: int = N_COMPARED) -> None:
+        super().__init__()
+        self.d = d
+        self.mlp = nn.Sequential(nn.Linear(2 * d, d), nn.ReLU(), nn.Linear(d, n))
+
+    def forward(self, h1: Tensor, h2: Tensor, differences: Tensor) -> Tensor:
+        """h1, h2: float [N, d]; differences: float [N, n], NaN where there is none -> the loss, float32 scalar; 0 if there are none at all.
+
+        Raises:
+            ValueError: the shapes of h1 and h2 differ or are not [N, d].
+        """
+        _check_views(h1, h2, self.d)
+        with torch.autocast(h1.device.type, enabled=False):
+            error = self.mlp(_at_least_float32(torch.cat([h1, h2], 1))) - differences
+        return error.nan_to_num().square().sum() / error.isfinite().sum().clamp(min=1)
 
 
 def prediction_loss(logits: Tensor, labels: Tensor) -> Tensor:

@@ -23,80 +23,22 @@ from torch.nn.parallel import DistributedDataParallel
 from tqdm import tqdm
 
 from mtslvr.adapters import AdapterResNet18
-from mtslvr.frontend import SAMPLE_RATE, Frontend
-from training.augment import Strengths, augment, sample_chain, sample_parameters
+from training.config import PretrainConfig
 from training.corpus import Corpus
 from training.export import export
-from training.objectives import AugmentationPrediction, SimCLR, SimSiam, accuracy, prediction_loss
+from training.objectives import (
+    AugmentationPrediction,
+    ParameterComparison,
+    SimCLR,
+    SimSiam,
+    accuracy,
+    prediction_loss,
+)
 from training.run import Run, StopOnSignal, read_config
-from training.synth import synthesize
+from training.views import Views
 
-DEVICE_SEED = 2**42  # from a batch's seed for chains and parameters to that for crops and noise
 VALIDATION_SEED = 2**40  # seeds from here on are the validation set's; training's stay far below
-SYNTHETIC_STD = 0.06  # of the waveform, for a run without a corpus; measured on synthesize()'s output
 SEED_STRIDE = 1_000_003  # between the seeds of consecutive batches, so that runs of neighbouring seeds share none
-
-
-@dataclasses.dataclass(frozen=True)
-class PretrainConfig:
-    """Everything that decides a run's result. The defaults are the paper's MT-Parallel with SimCLR, as it was run (section 4)."""
-
-    # network
-    adapter: str = "parallel"  # "none" | "bn" | "series" | "parallel"
-    n_heads: int = 2  # 1: a single task, or both tasks on one head (MT-Simple)
-    # objectives: the contrastive task trains the first head, the predictive one the last
-    contrastive: str = "simclr"  # "simclr" | "simsiam" | "none"
-    temperature: float = 0.07
-    predictive_weight: float = 1.0  # 0: contrastive only
-    # data
-    seconds: float = 5.0  # crop
-    synthetic: float = 0.0  # share of each batch that is synthetic sound; 1: no corpus is needed
-    balance: str = "duration"  # how Corpus.crops weighs its pieces
-    validation: float = 0.1  # share of the corpus held out, by source
-    exclude: tuple[str, ...] = ()  # augmentations never drawn
-    strengths: Strengths = dataclasses.field(default_factory=Strengths)
-    # optimisation: Adam with L2
-    steps: int = 50_000
-    batch: int = 100  # sounds per step, over all processes
-    accumulate: int = 1  # parts a batch is computed in; each part finds its negatives in itself
-    lr: float = 5e-5
-    weight_decay: float = 1e-6
-    schedule: str = "oscillating"  # cosine of period 2000 steps, as run; or "cosine": warm-up, then one cosine to zero
-    warmup: int = 0  # steps, for "cosine"
-    # early stopping on a fixed, augmented validation set; the weights kept are those of the lowest loss
-    validate_every: int = 50  # steps
-    n_validation: int = 5  # batches
-    patience: int = 50  # validations without an improvement of `delta`; 0: never stop early, keep the last weights
-    delta: float = 0.001
-    # engine
-    precision: str = "float32"  # or "bfloat16": autocast in the network, float32 everywhere else
-    compile: bool = False
-    seed: int = 0
-    checkpoint_minutes: float = 5.0
-
-    def __post_init__(self) -> None:
-        """Raises ValueError for a choice that there is not, or sizes that do not fit."""
-        choices = {
-            "adapter": ("none", "bn", "series", "parallel"),
-            "contrastive": ("simclr", "simsiam", "none"),
-            "schedule": ("oscillating", "cosine"),
-            "precision": ("float32", "bfloat16"),
-            "n_heads": (1, 2),
-        }
-        for name, known in choices.items():
-            if getattr(self, name) not in known:
-                raise ValueError(f"{name} is {getattr(self, name)!r}, expected one of {', '.join(map(str, known))}")
-        if self.contrastive == "none" and not self.predictive_weight:
-            raise ValueError("contrastive is 'none' and predictive_weight 0: nothing would be learnt")
-        for name in ("seconds", "lr", "steps", "batch", "accumulate", "n_validation"):
-            if not getattr(self, name) > 0:
-                raise ValueError(f"{name} is {getattr(self, name)}, expected more than 0")
-        if not (0 <= self.synthetic <= 1 and 0 < self.validation < 1):
-            raise ValueError(f"synthetic is {self.synthetic}, validation {self.validation}; expected shares, 0 to 1")
-        if self.batch % self.accumulate or self.batch // self.accumulate < 2:
-            raise ValueError(
-                f"a batch of {self.batch} in {self.accumulate} parts: expected equal parts of at least 2 sounds"
-            )
 
 
 class Learner(nn.Module):
@@ -112,8 +54,9 @@ class Learner(nn.Module):
         elif config.contrastive == "simsiam":
             self.contrastive = SimSiam(self.head_dim)
         self.predictive = AugmentationPrediction(self.head_dim) if config.predictive_weight else None
+        self.comparison = ParameterComparison(self.head_dim) if config.comparison_weight else None
 
-    def forward(self, view1: Tensor, view2: Tensor, labels: Tensor) -> dict[str, Tensor]:
+    def forward(self, view1: Tensor, view2: Tensor, labels: Tensor, differences: Tensor) -> dict[str, Tensor]:
         features = [self.network(view) for view in (view1, view2)]  # one at a time: batch norm sees one view
         results = {}
         if self.contrastive is not None:
@@ -122,6 +65,8 @@ class Learner(nn.Module):
             logits = [self.predictive.logits(h[:, -self.head_dim :]) for h in features]
             results["predictive"] = torch.stack([prediction_loss(one, labels) for one in logits]).mean()
             results["accuracy"] = torch.stack([accuracy(one, labels) for one in logits]).mean(0).detach()
+        if self.comparison is not None:
+            results["comparison"] = self.comparison(*(h[:, -self.head_dim :] for h in features), differences)
         return results
 
 
@@ -133,34 +78,6 @@ class Progress:
     best_loss: float = math.inf
     since_best: int = 0  # validations without an improvement
     stopped_early: bool = False
-
-
-class Views:
-    """Batches of augmented pairs. What a batch holds follows from its seed alone, so a resumed run sees what it would have seen."""
-
-    def __init__(self, config: PretrainConfig, corpus: Corpus | None, n: int, device: torch.device) -> None:
-        self.config, self.corpus, self.n, self.device = config, corpus, n, device
-        mean, std = (corpus.mean, corpus.std) if corpus else (0.0, SYNTHETIC_STD)
-        self.frontend = Frontend(mean, std).to(device)
-
-    @torch.no_grad()
-    def __call__(self, seed: int) -> tuple[Tensor, Tensor, Tensor]:
-        """Images of both views, float32 [n, 3, 128, T] in channels_last order, and their labels [n, 7]."""
-        on_host = torch.Generator().manual_seed(seed)
-        on_device = torch.Generator(self.device).manual_seed(seed + DEVICE_SEED)  # or, on a CPU, both would draw alike
-        length = round(self.config.seconds * SAMPLE_RATE)
-        n_synthetic = self.n if self.corpus is None else round(self.config.synthetic * self.n)
-        waves = []
-        if n_synthetic:
-            waves.append(synthesize(n_synthetic, length, on_device))
-        if self.corpus is not None and n_synthetic < self.n:
-            waves.append(self.corpus.crops(self.n - n_synthetic, length, on_device, self.config.balance))
-        chain = sample_chain(self.n, on_host, exclude=self.config.exclude)
-        both = chain.repeat(2)  # the same chain for both views, other parameters
-        parameters = sample_parameters(both, length, on_host, self.config.strengths)
-        images = self.frontend(augment(torch.cat(waves).repeat(2, 1), both, parameters, on_device))
-        view1, view2 = images.contiguous(memory_format=torch.channels_last).chunk(2)
-        return view1, view2, chain.labels.to(self.device)
 
 
 def learning_rate(config: PretrainConfig, step: int) -> float:
@@ -219,8 +136,8 @@ def pretrain(config: PretrainConfig, corpus_folder: str | None, out: Path, devic
     autocast = torch.autocast(device.type, torch.bfloat16, enabled=config.precision == "bfloat16")
 
     def loss_of(results: dict[str, Tensor]) -> Tensor:
-        zero = torch.zeros((), device=device)
-        return results.get("contrastive", zero) + config.predictive_weight * results.get("predictive", zero)
+        weights = {"contrastive": 1.0, "predictive": config.predictive_weight, "comparison": config.comparison_weight}
+        return torch.stack([weights[name] * loss for name, loss in results.items() if name in weights]).sum()
 
     @torch.no_grad()
     def validate() -> dict[str, Tensor]:

@@ -10,7 +10,7 @@ from toy_sets import write_tones
 
 from training import ablate
 from training.augment import AUGMENTATIONS
-from training.pretrain import PretrainConfig
+from training.config import PretrainConfig
 from training.run import read_config
 
 TINY = ["synthetic=1.0", "seconds=0.3", "batch=4", "n_validation=1"]

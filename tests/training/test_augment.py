@@ -12,11 +12,13 @@ from torch import Tensor
 from training import effects
 from training.augment import (
     AUGMENTATIONS,
+    COMPARED,
     MIN_SAMPLES,
     Chain,
     Parameters,
     Strengths,
     augment,
+    differences,
     sample_chain,
     sample_parameters,
 )
@@ -220,6 +222,21 @@ def test_views_share_the_chain_but_not_the_parameters() -> None:
     both = chain.repeat(2)
     views = augment(noise(8).repeat(2, 1), both, sample_parameters(both, 8_000, generator(1)), generator(2))
     assert ((views[:8] - views[8:]).abs().amax(1) > 1e-3).all()
+
+
+def test_differences_are_between_the_views_in_halves_of_the_range() -> None:
+    strengths = Strengths(pitch_semitones=(-4.0, 4.0), mask=(0.0, 0.0))
+    chain = Chain(torch.tensor([[PITCH, FADE, MASK, -1, -1, -1, -1], [STRETCH, WHITE, -1, -1, -1, -1, -1]] * 50))
+    parameters = sample_parameters(chain.repeat(2), 8_000, generator(), strengths)
+    found = dict(zip(COMPARED, differences(chain, parameters, 8_000, strengths).T, strict=True))
+    pitch, rate, fade_out = parameters.pitch_semitones, parameters.stretch_rate, parameters.fade_out_samples
+    torch.testing.assert_close(found["pitch_semitones"][::2], (pitch[:100:2] - pitch[100::2]) / 4)
+    torch.testing.assert_close(found["stretch_rate"][1::2], (rate[1:100:2] - rate[101::2]) / 0.5)
+    torch.testing.assert_close(found["fade_out_samples"][::2], (fade_out[:100:2] - fade_out[100::2]) / 2_000)
+    assert (found["mask_length_samples"][::2] == 0).all()  # a range of one value: nothing to tell apart
+    assert found["pitch_semitones"][1::2].isnan().all() and found["mixed_snr_db"].isnan().all()
+    assert found["white_snr_db"].isnan().tolist() == [True, False] * 50
+    assert 1.0 < found["white_snr_db"].nan_to_num().abs().max() <= 2.0
 
 
 @pytest.mark.parametrize("samples", [MIN_SAMPLES, MIN_SAMPLES + 1, 16_000])

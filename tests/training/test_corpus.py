@@ -177,7 +177,18 @@ def test_balance_draws_sources_as_often_as_it_says(packed: Corpus, balance: str)
         assert np.mean(of_one < 1600) == pytest.approx(1600 / 13_600, abs=0.02)
 
 
+def test_crops_of_one_source_come_together(packed: Corpus) -> None:
+    corpus = packed.to("cpu")
+    first = (corpus.crops(400, 1, generator(), "source", 4)[:, 0] * 32768).round().long().numpy()
+    ends = np.cumsum([sum(LENGTHS[source]) for source in sorted(LENGTHS)])
+    sources = np.searchsorted(ends, first - 100, side="right").reshape(100, 4)
+    assert (sources == sources[:, :1]).all() and len(set(sources[:, 0])) == len(ends)
+    assert len(set(first)) > 390  # other samples of it
+
+
 def test_crops_refuse(packed: Corpus) -> None:
+    with pytest.raises(ValueError, match="10 crops, 4 per source"):
+        packed.crops(10, 10, generator(), per_source=4)
     with pytest.raises(ValueError, match="balance is 'equal', expected one of duration"):
         packed.crops(1, 10, generator(), "equal")
 

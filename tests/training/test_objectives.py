@@ -17,7 +17,15 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
-from training.objectives import AugmentationPrediction, SimCLR, SimSiam, accuracy, nt_xent, prediction_loss
+from training.objectives import (
+    AugmentationPrediction,
+    ParameterComparison,
+    SimCLR,
+    SimSiam,
+    accuracy,
+    nt_xent,
+    prediction_loss,
+)
 
 D = 12
 HEADS = [SimCLR, SimSiam]
@@ -229,6 +237,36 @@ def test_prediction_learns_a_separable_rule() -> None:
         optimiser.step()
     assert isinstance(head, AugmentationPrediction)
     assert accuracy(head.logits(h1), labels).min() > 0.9
+
+
+def test_comparison_is_the_mean_square_of_what_there_is() -> None:
+    head = ParameterComparison(D).double()
+    h1, h2 = views(5)
+    wanted = torch.randn(5, 7, dtype=torch.float64, generator=torch.Generator().manual_seed(1))
+    wanted[0] = wanted[2, 3] = math.nan
+    found, squares = head.mlp(torch.cat([h1, h2], 1)), []
+    for row, truth in zip(found.tolist(), wanted.tolist(), strict=True):
+        squares += [(x - y) ** 2 for x, y in zip(row, truth, strict=True) if not math.isnan(y)]
+    loss = head(h1, h2, wanted)
+    assert loss.item() == pytest.approx(sum(squares) / 27, rel=1e-12)
+    gradients = torch.autograd.grad(loss, list(head.parameters()))
+    assert all(gradient.isfinite().all() for gradient in gradients)  # a NaN of what is not there must not come back
+    assert head(h1, h2, torch.full_like(wanted, math.nan)) == 0
+    with torch.autocast("cpu", torch.bfloat16):
+        assert head.float()(h1.bfloat16(), h2.bfloat16(), wanted.float()).dtype == torch.float32
+
+
+def test_comparison_learns_which_of_two_is_higher() -> None:
+    torch.manual_seed(0)
+    head = ParameterComparison(D).double()
+    h1, h2 = views(64)
+    wanted = h1[:, :7] - h2[:, :7]
+    optimiser = torch.optim.Adam(head.parameters(), lr=1e-2)
+    for _ in range(200):
+        optimiser.zero_grad()
+        (loss := head(h1, h2, wanted)).backward()
+        optimiser.step()
+    assert loss < 0.05 * wanted.square().mean()
 
 
 def test_large_logits_stay_finite() -> None:

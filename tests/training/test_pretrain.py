@@ -11,8 +11,10 @@ import pytest
 import torch
 
 from mtslvr.model import MTSLVR
-from training.pretrain import PretrainConfig, Views, learning_rate, pretrain
+from training.config import PretrainConfig
+from training.pretrain import learning_rate, pretrain
 from training.run import read_config, read_log
+from training.views import Views
 
 ROOT = Path(__file__).parents[2]
 RUNS = sorted((ROOT / "training" / "runs").glob("*.toml"))

@@ -1,0 +1,73 @@
+"""Everything that decides a pretraining run's result."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from training.augment import Strengths
+
+
+@dataclass(frozen=True)
+class PretrainConfig:
+    """Everything that decides a run's result. The defaults are the paper's MT-Parallel with SimCLR, as it was run (section 4)."""
+
+    # network
+    adapter: str = "parallel"  # "none" | "bn" | "series" | "parallel"
+    n_heads: int = 2  # 1: a single task, or both tasks on one head (MT-Simple)
+    # objectives: the contrastive task trains the first head, the predictive one the last
+    contrastive: str = "simclr"  # "simclr" | "simsiam" | "none"
+    temperature: float = 0.07
+    predictive_weight: float = 1.0  # 0: contrastive only
+    comparison_weight: float = (
+        0.0  # of predicting how the two views' parameters differ, on the last head; not in the paper
+    )
+    # data
+    seconds: float = 5.0  # crop
+    synthetic: float = 0.0  # share of each batch that is synthetic sound; 1: no corpus is needed
+    balance: str = "duration"  # how Corpus.crops weighs its pieces
+    per_source: int = 1  # crops of one source in a batch, at the least: harder negatives
+    validation: float = 0.1  # share of the corpus held out, by source
+    exclude: tuple[str, ...] = ()  # augmentations never drawn
+    strengths: Strengths = field(default_factory=Strengths)
+    # optimisation: Adam with L2
+    steps: int = 50_000
+    batch: int = 100  # sounds per step, over all processes
+    accumulate: int = 1  # parts a batch is computed in; each part finds its negatives in itself
+    lr: float = 5e-5
+    weight_decay: float = 1e-6
+    schedule: str = "oscillating"  # cosine of period 2000 steps, as run; or "cosine": warm-up, then one cosine to zero
+    warmup: int = 0  # steps, for "cosine"
+    # early stopping on a fixed, augmented validation set; the weights kept are those of the lowest loss
+    validate_every: int = 50  # steps
+    n_validation: int = 5  # batches
+    patience: int = 50  # validations without an improvement of `delta`; 0: never stop early, keep the last weights
+    delta: float = 0.001
+    # engine
+    precision: str = "float32"  # or "bfloat16": autocast in the network, float32 everywhere else
+    compile: bool = False
+    seed: int = 0
+    checkpoint_minutes: float = 5.0
+
+    def __post_init__(self) -> None:
+        """Raises ValueError for a choice that there is not, or sizes that do not fit."""
+        choices = {
+            "adapter": ("none", "bn", "series", "parallel"),
+            "contrastive": ("simclr", "simsiam", "none"),
+            "schedule": ("oscillating", "cosine"),
+            "precision": ("float32", "bfloat16"),
+            "n_heads": (1, 2),
+        }
+        for name, known in choices.items():
+            if getattr(self, name) not in known:
+                raise ValueError(f"{name} is {getattr(self, name)!r}, expected one of {', '.join(map(str, known))}")
+        if self.contrastive == "none" and not self.predictive_weight:
+            raise ValueError("contrastive is 'none' and predictive_weight 0: nothing would be learnt")
+        for name in ("per_source", "seconds", "lr", "steps", "batch", "accumulate", "n_validation"):
+            if not getattr(self, name) > 0:
+                raise ValueError(f"{name} is {getattr(self, name)}, expected more than 0")
+        if not (0 <= self.synthetic <= 1 and 0 < self.validation < 1):
+            raise ValueError(f"synthetic is {self.synthetic}, validation {self.validation}; expected shares, 0 to 1")
+        if self.batch % self.accumulate or self.batch // self.accumulate < 2:
+            raise ValueError(
+                f"a batch of {self.batch} in {self.accumulate} parts: expected equal parts of at least 2 sounds"
+            )

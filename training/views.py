@@ -1,0 +1,48 @@
+"""What the network is shown: batches of pairs of augmented views."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from mtslvr.frontend import SAMPLE_RATE, Frontend
+from training.augment import augment, differences, sample_chain, sample_parameters
+from training.config import PretrainConfig
+from training.corpus import Corpus
+from training.synth import synthesize
+
+DEVICE_SEED = 2**42  # from a batch's seed for chains and parameters to that for crops and noise
+SYNTHETIC_STD = 0.06  # of the waveform, for a run without a corpus; measured on synthesize()'s output
+
+
+class Views:
+    """Batches of augmented pairs. What a batch holds follows from its seed alone, so a resumed run sees what it would have seen.
+
+    Calling it gives the images of both views, float32 [n, 3, 128, T] in channels_last order, their labels [n, 7], the same for both,
+    and how their parameters differ, [n, 7] (augment.differences).
+    """
+
+    def __init__(self, config: PretrainConfig, corpus: Corpus | None, n: int, device: torch.device) -> None:
+        self.config, self.corpus, self.n, self.device = config, corpus, n, device
+        mean, std = (corpus.mean, corpus.std) if corpus else (0.0, SYNTHETIC_STD)
+        self.frontend = Frontend(mean, std).to(device)
+
+    @torch.no_grad()
+    def __call__(self, seed: int) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        on_host = torch.Generator().manual_seed(seed)
+        on_device = torch.Generator(self.device).manual_seed(seed + DEVICE_SEED)  # or, on a CPU, both would draw alike
+        length = round(self.config.seconds * SAMPLE_RATE)
+        n_synthetic = self.n if self.corpus is None else round(self.config.synthetic * self.n)
+        waves = []
+        if n_synthetic:
+            waves.append(synthesize(n_synthetic, length, on_device))
+        if self.corpus is not None and n_synthetic < self.n:
+            n_real = self.n - n_synthetic
+            waves.append(self.corpus.crops(n_real, length, on_device, self.config.balance, self.config.per_source))
+        chain = sample_chain(self.n, on_host, exclude=self.config.exclude)
+        both = chain.repeat(2)  # the same chain for both views, other parameters
+        parameters = sample_parameters(both, length, on_host, self.config.strengths)
+        images = self.frontend(augment(torch.cat(waves).repeat(2, 1), both, parameters, on_device))
+        view1, view2 = images.contiguous(memory_format=torch.channels_last).chunk(2)
+        targets = differences(chain, parameters, length, self.config.strengths)
+        return view1, view2, chain.labels.to(self.device), targets.to(self.device)
