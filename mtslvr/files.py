@@ -94,7 +94,15 @@ def _listed(path: Path) -> tuple[list[Path], list[str]]:
 
 
 def _sounds_in(folder: Path) -> list[Path]:
-    return sorted(file for file in folder.rglob("*") if _is_sound(file))
+    def refuse(error: OSError) -> None:
+        raise ValueError(f"{error.filename} cannot be read: {error.strerror}")  # or its sounds would be missing, unsaid
+
+    return sorted(
+        file
+        for root, _, names in os.walk(folder, onerror=refuse)
+        for file in map(Path(root).joinpath, names)
+        if _is_sound(file)
+    )
 
 
 def _is_sound(file: Path) -> bool:

@@ -1,4 +1,7 @@
+import errno
+import os
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -17,6 +20,22 @@ def test_folders_are_searched_through(tmp_path: Path) -> None:
     assert find_sounds([str(tmp_path), "gone.wav"]) == [tmp_path / "a/c.flac", tmp_path / "b.WAV", Path("gone.wav")]
     with pytest.raises(ValueError, match=r"no sound files in .*looked for \.aac"):
         find_sounds([made(tmp_path / "empty", "x.txt")])
+
+
+def test_a_folder_that_cannot_be_read_is_told_of(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """By the system's own error: a test that runs as root may read everything."""
+    made(tmp_path, "dog/1.wav", "dog/private/2.wav", "cat/3.wav")
+    scandir = os.scandir
+
+    def refuse(path: Any) -> Any:
+        if os.fspath(path).endswith("private"):
+            raise PermissionError(errno.EACCES, "Permission denied", path)
+        return scandir(path)
+
+    monkeypatch.setattr(os, "scandir", refuse)
+    for find in (lambda: find_sounds([tmp_path]), lambda: labelled_sounds(tmp_path)):
+        with pytest.raises(ValueError, match="private cannot be read: Permission denied"):
+            find()
 
 
 def test_a_sub_folder_is_a_class(tmp_path: Path) -> None:

@@ -193,7 +193,7 @@ def server(tmp_path: Path) -> Iterator[str]:
                 time.sleep(0.1)
             yield address
             assert list((tmp_path / "uploads").glob("*/*/*.ogg"))  # uploads were where they are looked for below
-            process.send_signal(signal.SIGINT)
+            process.send_signal(signal.SIGTERM)
             assert process.wait(60) == 0
         finally:
             process.kill()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import os
 import shutil
+import signal
 import socket
 import tempfile
 import time
@@ -28,7 +29,7 @@ Name two or more kinds of sound and give a few recordings of each. It learns as 
 
 
 def serve(model: MTSLVR, port: int | None = None) -> None:
-    """Serve the page to this machine until Ctrl-C.
+    """Serve the page to this machine until Ctrl-C or SIGTERM. To be called from the main thread, which alone may listen for the latter.
 
     What visitors upload lies in a temporary folder, which goes with the server; GRADIO_TEMP_DIR names it from then on.
 
@@ -48,6 +49,7 @@ def serve(model: MTSLVR, port: int | None = None) -> None:
                 raise OSError(f"port {port} cannot be had ({error}): choose another, as in --web 7861") from error
     if importlib.util.find_spec("gradio") is None:
         raise ImportError('the demo in the browser needs gradio: pip install "mtslvr[web]"')
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # or the uploads would stay
     with tempfile.TemporaryDirectory(prefix="mtslvr-", dir=os.environ.get("GRADIO_TEMP_DIR")) as folder:
         os.environ["GRADIO_TEMP_DIR"] = folder
         blocks = page(model, Path(folder))
