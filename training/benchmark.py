@@ -173,7 +173,7 @@ class Noise:
 
     mean, std = 0.0, 0.1
 
-    def crops(self, n: int, length: int, generator: torch.Generator, balance: str) -> torch.Tensor:
+    def crops(self, n: int, length: int, generator: torch.Generator, *how: object) -> torch.Tensor:
         return 0.1 * torch.randn(n, length, generator=generator, device=generator.device)
 
 
@@ -187,7 +187,7 @@ def step_rates(batch: int, seconds: float, device: torch.device, precision: str,
     images = views(0)
     square = torch.randn(4096, 4096, device=device, dtype=dtype)
 
-    def learn(inputs: tuple[torch.Tensor, torch.Tensor, torch.Tensor]) -> None:
+    def learn(inputs: tuple[torch.Tensor, ...]) -> None:
         optimizer.zero_grad()
         with torch.autocast(device.type, torch.bfloat16, enabled=precision == "bfloat16"):
             results = learner(*inputs)

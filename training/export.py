@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import platform
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from mtslvr.adapters import AdapterResNet18
 from mtslvr.config import EncoderConfig
 from mtslvr.frontend import Frontend
 from mtslvr.model import MTSLVR
+from training.augment import Strengths
 from training.corpus import Corpus
 from training.run import LOG_EVERY, Run, read_log
 
@@ -45,13 +47,18 @@ def training_summary(
     sound = f"{corpus.hours:.1f} h from {len(corpus.sources)} sources" if corpus else "none"
     if config["synthetic"]:
         sound += f"; {100 * config['synthetic']:.0f} % of each batch synthetic"
+    weights = {"contrastive": 1.0, "predictive": config["predictive_weight"], "comparison": config["comparison_weight"]}
+    objective = f"{config['contrastive']} + {weights['predictive']:g} x augmentation prediction"
+    if weights["comparison"]:
+        objective += f" + {weights['comparison']:g} x parameter comparison"
     summary = {
-        "objective": f"{config['contrastive']} + {config['predictive_weight']:g} x augmentation prediction",
+        "objective": objective,
         "sound": sound,
         "sounds_seen": step * config["batch"],
         "steps": step,
         "batch": config["batch"],
         "crop_seconds": config["seconds"],
+        "augmentations": _augmentations(config),
         "learning_rate": f"{config['lr']:g}, {config['schedule']} schedule, Adam",
         "precision": config["precision"],
         "seed": config["seed"],
@@ -60,13 +67,24 @@ def training_summary(
         "software": f"mtslvr {mtslvr.__version__}, torch {torch.__version__}, Python {platform.python_version()}",
     }
     if validation:
-        names = [name for name in ("contrastive", "predictive") if name in validation[-1]]
+        names = [name for name in weights if name in validation[-1]]
         stops_early = config["patience"] > 0  # then the weights kept are those of the lowest loss
-        kept = min(validation, key=lambda line: sum(line[name] for name in names)) if stops_early else validation[-1]
+        best = min(validation, key=lambda line: sum(weights[name] * line[name] for name in names))
+        kept = best if stops_early else validation[-1]
         summary["validation_loss"] = (
             ", ".join(f"{name} {kept[name]:.3g}" for name in names) + f" at step {kept['step']}"
         )
     return summary
+
+
+def _augmentations(config: dict[str, Any]) -> str:
+    """The paper's, but for what the run left out or drew from another range."""
+    changes = [f"without {name.replace('_', ' ')}" for name in config["exclude"]]
+    usual = asdict(Strengths())
+    for name, (low, high) in config["strengths"].items():
+        if (low, high) != usual[name]:
+            changes.append(f"{name.replace('_', ' ')} {low:g} to {high:g}")
+    return ", ".join(["the paper's seven", *changes])
 
 
 def plot_curves(lines: list[dict[str, Any]], path: Path) -> None:
@@ -75,7 +93,7 @@ def plot_curves(lines: list[dict[str, Any]], path: Path) -> None:
     losses, accuracies, rates = figure.subplots(1, 3)
     for split, style in (("train", {"alpha": 0.35, "linewidth": 1}), ("validation", {"marker": ".", "linewidth": 1.5})):
         chosen = [line for line in lines if line["split"] == split]
-        for colour, name in (("tab:blue", "contrastive"), ("tab:orange", "predictive")):
+        for colour, name in (("tab:blue", "contrastive"), ("tab:orange", "predictive"), ("tab:green", "comparison")):
             points = [(line["step"], line[name]) for line in chosen if name in line]
             if points:
                 losses.plot(*zip(*points, strict=True), color=colour, label=f"{name}, {split}", **style)
@@ -88,7 +106,7 @@ def plot_curves(lines: list[dict[str, Any]], path: Path) -> None:
                 )
     train = [line for line in lines if line["split"] == "train"]
     rates.plot([line["step"] for line in train], [line["lr"] for line in train], color="tab:green")
-    losses.set(title="Loss", xlabel="step", ylabel="nats")
+    losses.set(title="Loss", xlabel="step")
     accuracies.set(title="Augmentations told right, validation", xlabel="step", ylabel="%")
     accuracies.axhline(100 * 4 / 7, color="grey", linestyle=":", linewidth=1)  # always yes: k is 4 of 7 in the mean
     rates.set(title="Learning rate", xlabel="step")
