@@ -6,6 +6,10 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
+MEASURED = {
+    "results": "Few-shot accuracy, %, with 95 % intervals over the tasks.",
+    "invariance": "How far each augmentation moves a clip's features, Mahalanobis: 0 is not at all, 1 as far as another clip is.",
+}
 _CITATION = """```bibtex
 @inproceedings{heggan23_interspeech,
   title     = {{MT-SLVR}: Multi-Task Self-Supervised Learning for Transformation {In(Variant)} Representations},
@@ -22,18 +26,16 @@ def model_card(config: Mapping[str, Any], spaces: Mapping[str, int], fingerprint
     """Markdown with the Hub's YAML header (https://huggingface.co/docs/hub/model-cards).
 
     Args:
-        config: the content of config.json. Of "training", "license" (as the Hub spells it), "summary" (text) and "results" (a list of rows,
-            dictionaries with the same keys) get places of their own; the rest becomes a table.
+        config: the content of config.json. Of "training", "license" (as the Hub spells it), "summary" (text), and "results" and "invariance" (lists
+            of rows, dictionaries with the same keys) with the commands that give them ("results_command", ...) get places of their own;
+            the rest becomes a table.
         spaces: name and number of features of each embedding space.
         fingerprint: of the model as it is stored.
         name: its Hub id, or the name of its folder.
     """
     training = dict(config["training"])
-    license_, summary, results = (
-        training.pop("license", None),
-        training.pop("summary", None),
-        training.pop("results", None),
-    )
+    license_, summary = training.pop("license", None), training.pop("summary", None)
+    measured = {name: (training.pop(name, None), training.pop(f"{name}_command", None)) for name in MEASURED}
     network, preprocessing = config["network"], config["preprocessing"]
     rate, seconds = preprocessing["sample_rate"], preprocessing["window_samples"] / preprocessing["sample_rate"]
     header = [
@@ -66,10 +68,16 @@ def model_card(config: Mapping[str, Any], spaces: Mapping[str, int], fingerprint
         "## Training",
         _table(training) if training else "Not recorded.",
     ]
-    if results:
-        head = list(results[0])
-        rows = [head, ["---"] * len(head), *([str(row.get(column, "")) for column in head] for row in results)]
-        parts += ["## Results", "\n".join("| " + " | ".join(row) + " |" for row in rows)]
+    for name, (results, command) in measured.items():
+        if results:
+            head = list(results[0])
+            rows = [head, ["---"] * len(head), *([str(row.get(column, "")) for column in head] for row in results)]
+            parts += [
+                f"## {name.capitalize()}",
+                MEASURED[name],
+                "\n".join("| " + " | ".join(row) + " |" for row in rows),
+            ]
+            parts += [f"```bash\n{command}\n```"] if command else []
     # The link is where the Hub finds the paper.
     parts += ["## Citation", f"The method is of [arXiv:2305.17191](https://arxiv.org/abs/2305.17191):\n\n{_CITATION}"]
     return "\n".join(header) + "\n\n" + "\n\n".join(parts) + "\n"

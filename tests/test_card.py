@@ -17,7 +17,14 @@ from mtslvr.config import EncoderConfig
 from mtslvr.model import DEFAULT_MODEL
 
 RESULTS = [{"space": "combined", "digits": "35.3 ± 0.4"}, {"space": "variant", "drums": "70.3 ± 0.4"}]
-TRAINING = {"license": "cc-by-sa-4.0", "summary": "In short.", "results": RESULTS, "learning_rate": "0.001"}
+TRAINING = {
+    "license": "cc-by-sa-4.0",
+    "summary": "In short.",
+    "results": RESULTS,
+    "results_command": "python -m measure",
+    "invariance": [{"augmentation": "fade", "invariant": "0.30 ███"}],
+    "learning_rate": "0.001",
+}
 
 
 def card(training: dict[str, Any]) -> str:
@@ -37,6 +44,9 @@ def test_body() -> None:
     assert "\nIn short.\n" in text and "| learning rate | 0.001 |" in text and "license |" not in text
     assert "| space | digits |\n| --- | --- |\n| combined | 35.3 ± 0.4 |\n| variant |  |" in text
     assert "](https://arxiv.org/abs/2305.17191)" in text and "up to 8 kHz" in text and "`0123456789abcdef`" in text
+    assert "\n\n```bash\npython -m measure\n```\n\n## Invariance\n\n" in text and text.count("```bash") == 1
+    assert "| augmentation | invariant |\n| --- | --- |\n| fade | 0.30 ███ |\n\n## Citation" in text
+    assert "| results command |" not in text
     assert "Not recorded." in card({}) and "## Results" not in card({})
 
 

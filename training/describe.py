@@ -1,8 +1,8 @@
-"""Fill in a model's card before it is published: licence, what to say first, and measured accuracies.
+"""Fill in a model's card before it is published: licence, what to say first, measured accuracies and invariance.
 
-    python -m training.describe runs/default/model OUT --license cc-by-sa-4.0 --summary "..." --results table.json
+    python -m training.describe runs/default/model OUT --license cc-by-sa-4.0 --summary "..." --results table.json --invariance invariance.json
 
-table.json is what training.evaluate wrote; its figures go into config.json and the card as they are.
+The files are what training.evaluate and training.invariance wrote; their figures go into config.json and the card as they are.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from mtslvr.model import MTSLVR
+from training.evaluate import ENCODERS
 
 
 def result_rows(table: dict[str, Any]) -> list[dict[str, str]]:
@@ -29,6 +30,26 @@ def result_rows(table: dict[str, Any]) -> list[dict[str, str]]:
     return lines
 
 
+def result_command(table: dict[str, Any]) -> str:
+    """What measures the model, and the encoders beside it, again."""
+    others = [name for name in dict.fromkeys(result["encoder"] for result in table["results"]) if name in ENCODERS]
+    shots = " ".join(map(str, table["settings"]["shots"]))
+    encoders = " ".join(["mtslvr", *others])
+    return f"python -m training.evaluate --encoder {encoders} --data-root SETS --shots {shots} --tasks {table['settings']['tasks']}"
+
+
+def invariance_rows(table: dict[str, Any]) -> list[dict[str, str]]:
+    """One row per augmentation, a column per head of the first model: the ratio with its 95 % interval, and a bar of a block for each tenth."""
+    encoder = table["results"][0]["encoder"]
+    rows: dict[str, dict[str, str]] = {}
+    for result in table["results"]:
+        if result["encoder"] == encoder and result["data"] == "all":
+            row = rows.setdefault(result["augmentation"], {"augmentation": result["augmentation"].replace("_", " ")})
+            bar = "█" * round(10 * result["ratio"])
+            row[result["head"]] = f"{result['ratio']:.2f} ± {result['ratio_interval']:.2f} {bar}"
+    return list(rows.values())
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m training.describe", description="Fill in a model's card.")
     parser.add_argument("model", help="model folder")
@@ -36,11 +57,19 @@ def main() -> None:
     parser.add_argument("--license", required=True, help="of the weights, as the Hub spells it")
     parser.add_argument("--summary", required=True, help="what the model is, and is worth")
     parser.add_argument("--results", type=Path, help="JSON of training.evaluate")
+    parser.add_argument("--invariance", type=Path, help="JSON of training.invariance; the model is its first")
     args = parser.parse_args()
     model = MTSLVR.from_pretrained(args.model)
     training = {**model.config.training, "license": args.license, "summary": args.summary}
     if args.results is not None:
-        training["results"] = result_rows(json.loads(args.results.read_text()))
+        table = json.loads(args.results.read_text())
+        training["results"], training["results_command"] = result_rows(table), result_command(table)
+    if args.invariance is not None:
+        table = json.loads(args.invariance.read_text())
+        training["invariance"] = invariance_rows(table)
+        training["invariance_command"] = (
+            f"python -m training.invariance --data-root SETS --clips {table['settings']['clips']}"
+        )
     model.config = dataclasses.replace(model.config, training=training)
     model.save_pretrained(args.out, half=True)
 
