@@ -65,6 +65,9 @@ class PretrainConfig:
         for name in ("per_source", "seconds", "lr", "steps", "batch", "accumulate", "n_validation"):
             if not getattr(self, name) > 0:
                 raise ValueError(f"{name} is {getattr(self, name)}, expected more than 0")
+        for name in ("predictive_weight", "comparison_weight"):
+            if not getattr(self, name) >= 0:
+                raise ValueError(f"{name} is {getattr(self, name)}, expected 0 or more")
         if not (0 <= self.synthetic <= 1 and 0 < self.validation < 1):
             raise ValueError(f"synthetic is {self.synthetic}, validation {self.validation}; expected shares, 0 to 1")
         if self.batch % self.accumulate or self.batch // self.accumulate < 2:
