@@ -159,7 +159,7 @@ def test_mistakes_are_told(tmp_path: Path) -> None:
         config("stepz=3")
     with pytest.raises(ValueError, match=r"batch is 'many', expected a int"):
         config("batch=many")
-    with pytest.raises(ValueError, match="comparison_weight is -1.0, expected 0 or more"):
+    with pytest.raises(ValueError, match=r"comparison_weight is -1\.0, expected 0 or more"):
         config("comparison_weight=-1")
     with pytest.raises(ValueError, match="per_source is 0, expected more than 0"):
         config("per_source=0")
