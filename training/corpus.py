@@ -186,7 +186,7 @@ class Corpus:
         balance: how often a piece is drawn. "duration": all sound alike; "piece": all pieces alike; "source": all
             sources alike, and sound alike in each; "sqrt": sources by the square root of their duration, between the two.
         per_source: crops drawn together, from the source of a piece that the balance chose, and there by duration; n is a multiple of it.
-        Raises ValueError if the balance is unknown or the generator is on another device.
+        Raises ValueError if the balance is unknown, n is no multiple of per_source, or the generator is on another device.
         """
         if balance not in BALANCES:
             raise ValueError(f"balance is {balance!r}, expected one of {', '.join(BALANCES)}")
