@@ -164,8 +164,8 @@ def info(args: Namespace) -> int:
         if title:
             print(f"\n{title}")
         for name, value in section.items():
-            if name == "results":
-                continue  # a table; it is in the model card
+            if isinstance(value, list) or name.endswith("_command"):
+                continue  # tables, and what gives them: they are in the model card
             shown = (
                 ", ".join(f"{space} [{width}]" for space, width in value.items()) if isinstance(value, dict) else value
             )

@@ -269,6 +269,7 @@ def test_info(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["info"]) == 0
     text = capsys.readouterr().out
     assert "combined [1000], invariant [500], variant [500]" in text
+    assert "±" not in text and "training.evaluate --" not in text  # its tables are in the card
     assert main(["info", "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["fingerprint"] in text
 
