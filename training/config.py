@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 from training.augment import Strengths
 
@@ -74,3 +76,8 @@ class PretrainConfig:
             raise ValueError(
                 f"a batch of {self.batch} in {self.accumulate} parts: expected equal parts of at least 2 sounds"
             )
+
+
+def loss_weights(config: Mapping[str, Any]) -> dict[str, float]:
+    """What the loss is made of: the weight of each part, from a PretrainConfig as a dictionary."""
+    return {"contrastive": 1.0, "predictive": config["predictive_weight"], "comparison": config["comparison_weight"]}

@@ -17,6 +17,7 @@ from mtslvr.config import EncoderConfig
 from mtslvr.frontend import Frontend
 from mtslvr.model import MTSLVR
 from training.augment import Strengths
+from training.config import loss_weights
 from training.corpus import Corpus
 from training.run import LOG_EVERY, Run, read_log
 
@@ -47,7 +48,7 @@ def training_summary(
     sound = f"{corpus.hours:.1f} h from {len(corpus.sources)} sources" if corpus else "none"
     if config["synthetic"]:
         sound += f"; {100 * config['synthetic']:.0f} % of each batch synthetic"
-    weights = {"contrastive": 1.0, "predictive": config["predictive_weight"], "comparison": config["comparison_weight"]}
+    weights = loss_weights(config)
     objective = f"{config['contrastive']} + {weights['predictive']:g} x augmentation prediction"
     if weights["comparison"]:
         objective += f" + {weights['comparison']:g} x parameter comparison"

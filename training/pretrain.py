@@ -23,7 +23,7 @@ from torch.nn.parallel import DistributedDataParallel
 from tqdm import tqdm
 
 from mtslvr.adapters import AdapterResNet18
-from training.config import PretrainConfig
+from training.config import PretrainConfig, loss_weights
 from training.corpus import Corpus
 from training.export import export
 from training.objectives import (
@@ -135,8 +135,9 @@ def pretrain(config: PretrainConfig, corpus_folder: str | None, out: Path, devic
         model = DistributedDataParallel(learner)
     autocast = torch.autocast(device.type, torch.bfloat16, enabled=config.precision == "bfloat16")
 
+    weights = loss_weights(dataclasses.asdict(config))
+
     def loss_of(results: dict[str, Tensor]) -> Tensor:
-        weights = {"contrastive": 1.0, "predictive": config.predictive_weight, "comparison": config.comparison_weight}
         return torch.stack([weights[name] * loss for name, loss in results.items() if name in weights]).sum()
 
     @torch.no_grad()
