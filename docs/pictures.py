@@ -6,19 +6,19 @@ import numpy as np
 import torch
 from matplotlib.figure import Figure
 
-from mtslvr.audio import read
-from mtslvr.demo import RECORDINGS
+from mtslvr.encoder.frontend import HOP, SAMPLE_RATE
+from mtslvr.encoder.model import MTSLVR
 from mtslvr.events import detect
 from mtslvr.fewshot import fit_fewshot
-from mtslvr.frontend import HOP, SAMPLE_RATE
-from mtslvr.model import MTSLVR
+from mtslvr.sound.stream import read
+from mtslvr.storage.assets import DEMO_RECORDINGS
 
 NOISE = 0.002  # standard deviation of the noise between the sounds, -54 dB
 
 
 def channels(out: Path) -> None:
     """The three channels of a recording."""
-    wave = torch.from_numpy(read(RECORDINGS / "laughter" / "3.ogg"))
+    wave = torch.from_numpy(read(DEMO_RECORDINGS / "laughter" / "3.ogg"))
     image = MTSLVR.from_pretrained().frontend(wave[None])[0]
     figure = Figure(figsize=(12, 3.6), layout="constrained")
     names = ("0: log-power, Hann window", "1: log-magnitude, no window", "2: phase, no window")
@@ -38,7 +38,7 @@ def detection(out: Path) -> None:
     kinds = ("laughter", "splash", "thunder")
 
     def sound(kind: str, number: int) -> np.ndarray:
-        wave = read(RECORDINGS / kind / f"{number}.ogg")
+        wave = read(DEMO_RECORDINGS / kind / f"{number}.ogg")
         return wave + NOISE * rng.standard_normal(len(wave)).astype(np.float32)
 
     def noise(seconds: float) -> np.ndarray:

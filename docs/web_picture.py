@@ -9,7 +9,7 @@ from pathlib import Path
 from PIL import Image
 from playwright.sync_api import sync_playwright
 
-from mtslvr.model import MTSLVR
+from mtslvr.encoder.model import MTSLVR
 from mtslvr.web.page import launch, page
 
 OUT = Path(__file__).parent / "images" / "web-demo.png"

@@ -13,19 +13,19 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from mtslvr.config import EncoderConfig
     from mtslvr.embedder import AudioEmbedder
+    from mtslvr.encoder.config import EncoderConfig
+    from mtslvr.encoder.model import MTSLVR
     from mtslvr.events import detect
     from mtslvr.fewshot import FewShotClassifier, fit_fewshot
-    from mtslvr.model import MTSLVR
 
 __all__ = ["MTSLVR", "AudioEmbedder", "EncoderConfig", "FewShotClassifier", "__version__", "detect", "fit_fewshot"]
 __version__ = "0.1.0"
 
 _HOMES = {
-    "MTSLVR": "model",
+    "MTSLVR": "encoder.model",
     "AudioEmbedder": "embedder",
-    "EncoderConfig": "config",
+    "EncoderConfig": "encoder.config",
     "FewShotClassifier": "fewshot",
     "detect": "events",
     "fit_fewshot": "fewshot",

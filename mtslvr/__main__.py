@@ -2,6 +2,6 @@
 
 import sys
 
-from mtslvr.cli import main
+from mtslvr.cli.parser import main
 
 sys.exit(main())

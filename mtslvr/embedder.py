@@ -10,13 +10,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from sklearn.base import BaseEstimator, TransformerMixin
 
-from mtslvr import audio, cache
-from mtslvr.fewshot import examples
+from mtslvr.fewshot import inputs
+from mtslvr.sound import stream
+from mtslvr.storage import cache
 
 if TYPE_CHECKING:
     from sklearn.utils import Tags
 
-    from mtslvr.model import MTSLVR
+    from mtslvr.encoder.model import MTSLVR
 
 
 class AudioEmbedder(TransformerMixin, BaseEstimator):
@@ -63,11 +64,11 @@ class AudioEmbedder(TransformerMixin, BaseEstimator):
         """
         if isinstance(X, np.ndarray) and X.dtype.kind in "OU":
             X = X.tolist()
-        one, named = audio.clips(X)
+        one, named = stream.clips(X)
         if one:
             raise ValueError(f"X is one clip, of type {type(X).__name__}: give a list, [clip], or of all clips at once")
         model = self._encoder()
-        columns = self._columns(model)
+        columns = model.spaces.columns(self.space)
         clips = [clip for _, clip in named]
         embed = functools.partial(model.embed, batch_size=self.batch_size)
         if self.memory is None:
@@ -79,24 +80,15 @@ class AudioEmbedder(TransformerMixin, BaseEstimator):
     def get_feature_names_out(self, input_features: Any = None) -> np.ndarray:
         """The features' names, "invariant_0", ..., "variant_0", ...; "combined_0" of a model with one head: object [D]."""
         spaces = self._encoder().spaces
-        heads = {name: width for name, width in spaces.items() if name != "combined"} or spaces
-        names = [f"{head}_{i}" for head, width in heads.items() for i in range(width)]
-        return np.array(names, dtype=object)[self._columns(self._encoder())]
-
-    def _columns(self, model: MTSLVR) -> slice:
-        """The columns of "combined" that the space is."""
-        spaces = model.spaces
-        if self.space not in spaces:
-            raise ValueError(f"space is {self.space!r}; this model has {', '.join(map(repr, spaces))}")
-        start = spaces["invariant"] if self.space == "variant" else 0
-        return slice(start, start + spaces[self.space])
+        names = [f"{head}_{i}" for head in spaces.heads() for i in range(spaces[head])]
+        return np.array(names, dtype=object)[spaces.columns(self.space)]
 
     def _encoder(self) -> MTSLVR:
         """The model; one that came by name is loaded once."""
         if not isinstance(self.model, (str, os.PathLike)):
-            return examples.encoder(self.model)
+            return inputs.encoder(self.model)
         if getattr(self, "_loaded", (None,))[0] != self.model:
-            self._loaded = self.model, examples.named(self.model)
+            self._loaded = self.model, inputs.named(self.model)
         return self._loaded[1]
 
     def __sklearn_tags__(self) -> Tags:

@@ -20,9 +20,10 @@ from typing import Any
 import numpy as np
 from tqdm import tqdm
 
-from mtslvr import audio, table
-from mtslvr.audio import SAMPLE_RATE
 from mtslvr.fewshot import FewShotClassifier
+from mtslvr.sound import stream
+from mtslvr.sound.stream import SAMPLE_RATE
+from mtslvr.storage import tables
 
 SUFFIXES = (".csv", ".txt")
 INSTANT = 1e-6  # seconds: times that differ by less are one
@@ -89,9 +90,9 @@ def detect(
     _check_number("threshold", threshold, 0, 1)
     _check_number("min_duration", min_duration, 0, math.inf)
     _check_number("batch_size", batch_size, 1, math.inf)
-    n_window = audio.n_samples(window, "window", audio.WINDOW / SAMPLE_RATE)
-    n_hop = audio.n_samples(hop, "hop", most=window)
-    one, clips = audio.clips(recording, sample_rate)
+    n_window = stream.n_samples(window, "window", stream.WINDOW / SAMPLE_RATE)
+    n_hop = stream.n_samples(hop, "hop", most=window)
+    one, clips = stream.clips(recording, sample_rate)
     if not one:
         raise TypeError(
             f"detect takes one recording, and got a {type(recording).__name__} of several: call it for each"
@@ -99,7 +100,7 @@ def detect(
     name, clip = next(clips)
 
     def classified() -> Iterator[Probabilities]:
-        windows = audio.windows(clip, hop=hop, window=window, name=name)
+        windows = stream.windows(clip, hop=hop, window=window, name=name)
         bar = iter(tqdm(windows, "listening", unit="window", delay=2, disable=None))
         while batch := list(itertools.islice(bar, batch_size)):
             probabilities = np.zeros((len(batch), len(labels)))
@@ -186,11 +187,11 @@ def write_events(path: str | os.PathLike[str], events: Iterable[Event]) -> None:
         ValueError: another suffix, or no such folder.
     """
     path = Path(path)
-    table.check_table(path, SUFFIXES)
+    tables.check_table(path, SUFFIXES)
     if path.suffix == ".csv":
         rows = ((f"{e.start:.3f}", f"{e.end:.3f}", str(e.label), f"{e.confidence:.3f}") for e in events)
-        return table.write_rows(path, ("start", "end", "label", "confidence"), rows)
-    with table.whole(path) as temporary, open(temporary, "w", newline="\n", encoding="utf-8") as file:
+        return tables.write_rows(path, ("start", "end", "label", "confidence"), rows)
+    with tables.whole(path) as temporary, open(temporary, "w", newline="\n", encoding="utf-8") as file:
         for event in events:
             label = " ".join(str(event.label).split())  # a tab or a line end would end it
             file.write(f"{event.start:.6f}\t{event.end:.6f}\t{label}\n")

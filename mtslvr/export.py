@@ -28,10 +28,10 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 import mtslvr
-from mtslvr import audio
-from mtslvr.frontend import HOP, N_FFT, SAMPLE_RATE, Frontend
-from mtslvr.model import MTSLVR
-from mtslvr.resnet import PooledShortcut, ResNet18
+from mtslvr.encoder.frontend import HOP, N_FFT, SAMPLE_RATE, Frontend
+from mtslvr.encoder.model import MTSLVR
+from mtslvr.encoder.resnet import PooledShortcut, ResNet18
+from mtslvr.sound import stream
 
 if TYPE_CHECKING:
     from onnx import ModelProto
@@ -72,7 +72,7 @@ def export(model: MTSLVR, path: str | os.PathLike[str], *, calibrate: Any = None
         "fingerprint": fingerprint,
         "precision": "float32" if waves is None else "int8",
         "sample_rate": str(SAMPLE_RATE),
-        "spaces": json.dumps(model.spaces),
+        "spaces": json.dumps(dict(model.spaces)),
         "config": json.dumps(model.config.to_json()),
     }
     for key, value in metadata.items():
@@ -206,7 +206,7 @@ def _simplified(graph: ModelProto) -> ModelProto:
 
 def _windows(clips: Any) -> np.ndarray:
     """Windows to calibrate on, from all clips alike: float32 [n, 80000]."""
-    one, named = audio.clips(clips)
+    one, named = stream.clips(clips)
     if one:
         raise TypeError(f"calibrate is one {type(clips).__name__}: give several clips, such as a list of paths")
     pairs = list(named)
@@ -215,7 +215,7 @@ def _windows(clips: Any) -> np.ndarray:
     )
     each = math.ceil(N_CALIBRATION / len(chosen))
     return np.stack(
-        [wave for name, clip in chosen for wave, _, _ in itertools.islice(audio.windows(clip, name=name), each)]
+        [wave for name, clip in chosen for wave, _, _ in itertools.islice(stream.windows(clip, name=name), each)]
     )
 
 

@@ -19,9 +19,9 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from mtslvr import bulk, frontend
-from mtslvr.audio import INTEGER_LIKE, SAMPLE_RATE, n_samples
-from mtslvr.model import MTSLVR
+from mtslvr.encoder import batching, frontend
+from mtslvr.encoder.model import MTSLVR
+from mtslvr.sound.stream import INTEGER_LIKE, SAMPLE_RATE, n_samples
 
 WINDOW = 0.5  # seconds around a timestamp
 MAX_WINDOW = 5.0  # seconds: the paper's
@@ -40,8 +40,7 @@ class HearModel(nn.Module):
 
     def __init__(self, encoder: MTSLVR, space: str = "combined", window: float = WINDOW, hop: float = HOP) -> None:
         super().__init__()
-        if space not in encoder.spaces:
-            raise ValueError(f"space is {space!r}; this model has {', '.join(map(repr, encoder.spaces))}")
+        encoder.spaces.columns(space)  # refuses an unknown one
         self.n_window, self.n_hop = n_samples(window, "window", MAX_WINDOW), n_samples(hop, "hop")
         if self.n_window <= frontend.N_FFT // 2:
             least = frontend.N_FFT / 2 / SAMPLE_RATE
@@ -108,7 +107,7 @@ def get_timestamp_embeddings(audio: Tensor, model: HearModel) -> tuple[Tensor, T
     n_times = math.ceil(waves.shape[1] / model.n_hop)
     windows = ((None, window) for wave in waves for window in _centred(wave, model.n_window, model.n_hop))
     found = np.empty((len(waves) * n_times, model.timestamp_embedding_size), np.float32)
-    for i, (_, vector) in enumerate(bulk.vectors(model.encoder, windows, model.space, BATCH_SIZE)):
+    for i, (_, vector) in enumerate(batching.vectors(model.encoder, windows, model.space, BATCH_SIZE)):
         found[i] = vector
     vectors = torch.from_numpy(found.reshape(len(waves), n_times, -1))
     times = torch.arange(n_times) * (1000 * model.n_hop / SAMPLE_RATE)

@@ -21,7 +21,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from mtslvr import hear
-from mtslvr.model import MTSLVR, checked_device
+from mtslvr.encoder.model import MTSLVR, checked_device
 
 
 class MTSLVREncoder(nn.Module):
@@ -82,8 +82,7 @@ class MTEBModel:
         else:
             self.name = "default" if model is None else os.fspath(model)
             self.encoder = MTSLVR.from_pretrained(model, revision=revision, device=device or "cpu")
-        if space not in self.encoder.spaces:
-            raise ValueError(f"space is {space!r}; this model has {', '.join(map(repr, self.encoder.spaces))}")
+        self.encoder.spaces.columns(space)  # refuses an unknown one
         self.space = space
 
     def encode(self, inputs: Iterable[Mapping[str, Any]], **options: Any) -> np.ndarray:

@@ -2,8 +2,8 @@
 
 import numpy as np
 
+from mtslvr.encoder.model import MTSLVR, EncoderConfig
 from mtslvr.fewshot import FewShotClassifier, fit_fewshot
-from mtslvr.model import MTSLVR, EncoderConfig
 
 CLIP = np.sin(0.05 * np.arange(20_000, dtype=np.float32)), 16_000
 

@@ -3,7 +3,7 @@
 with LoopbackHub() as hub:
     commit = hub.commit("me/model", {"config.json": b"{}"})
     with Client(hub.url, home=tmp_path) as client:       # HF_ENDPOINT is read at import: a process of its own
-        outcome = client.call("mtslvr.hub:resolve", "me/model")
+        outcome = client.call("mtslvr.storage.hub:resolve", "me/model")
 """
 
 from __future__ import annotations

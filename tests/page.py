@@ -14,7 +14,7 @@ from pathlib import Path
 
 from markdown_it import MarkdownIt
 
-from mtslvr import cli
+from mtslvr.cli import parser
 
 
 @dataclass(frozen=True)
@@ -51,7 +51,7 @@ def run(page: Path) -> None:
         elif block.why_not_run is None and block.language == "bash":
             for command in block.commands:
                 _, *arguments = shlex.split(command, comments=True)
-                if code := cli.main(arguments):
+                if code := parser.main(arguments):
                     sys.exit(f"{page}, line {block.line}: {command}: exit code {code}")
 
 

@@ -46,9 +46,9 @@ def load_classifier(commit: str) -> str:
 
 
 def _recordings() -> list[Path]:
-    from mtslvr.demo import RECORDINGS
+    from mtslvr.storage.assets import DEMO_RECORDINGS
 
-    return sorted(RECORDINGS.glob("*/*.ogg"))
+    return sorted(DEMO_RECORDINGS.glob("*/*.ogg"))
 
 
 def main() -> None:

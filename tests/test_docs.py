@@ -17,9 +17,8 @@ import torch
 from loopback_hub import TOKEN, LoopbackHub
 from page import blocks
 
-from mtslvr.audio import SAMPLE_RATE, read
-from mtslvr.demo import RECORDINGS
-from mtslvr.model import DEFAULT_MODEL
+from mtslvr.sound.stream import SAMPLE_RATE, read
+from mtslvr.storage.assets import DEFAULT_MODEL, DEMO_RECORDINGS
 
 ROOT = Path(__file__).parents[1]
 DOCS = ROOT / "docs"
@@ -32,8 +31,8 @@ def desk(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with the files that the pages name. Laughter is the dog, and a splash the rain."""
     folder = tmp_path_factory.mktemp("desk")
     rng = np.random.default_rng(0)
-    dogs = [read(RECORDINGS / "laughter" / f"{i}.ogg") for i in (1, 2, 3, 4)]
-    rains = [read(RECORDINGS / "splash" / f"{i}.ogg") for i in (1, 2, 3, 4)]
+    dogs = [read(DEMO_RECORDINGS / "laughter" / f"{i}.ogg") for i in (1, 2, 3, 4)]
+    rains = [read(DEMO_RECORDINGS / "splash" / f"{i}.ogg") for i in (1, 2, 3, 4)]
     noise = 0.01 * rng.standard_normal((2, SAMPLE_RATE), np.float32)
     an_hour = np.zeros(60 * SAMPLE_RATE, np.float32)  # digital silence costs `detect` nothing
     for second, wave in ((3, dogs[2]), (20, rains[2]), (40, dogs[3])):

@@ -13,11 +13,11 @@ from sklearn.base import clone
 from sklearn.model_selection import GridSearchCV
 from sklearn.pipeline import Pipeline, make_pipeline
 
-from mtslvr import cache
-from mtslvr.config import EncoderConfig
 from mtslvr.embedder import AudioEmbedder
+from mtslvr.encoder.config import EncoderConfig
+from mtslvr.encoder.model import MTSLVR
 from mtslvr.fewshot import FewShotClassifier
-from mtslvr.model import MTSLVR
+from mtslvr.storage import cache
 
 RATE = 16_000
 

@@ -15,9 +15,9 @@ import soundfile
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mtslvr.demo import RECORDINGS
 from mtslvr.events import Event, averaged, detect, merged, write_events
 from mtslvr.fewshot import FewShotClassifier
+from mtslvr.storage.assets import DEMO_RECORDINGS
 
 RATE = 16_000
 CLASSES = ["cat", "dog", "rain"]  # sounds of 0.1, 0.2 and 0.3 throughout; anything else is strange
@@ -314,14 +314,14 @@ def test_a_file_that_cannot_be_written(tmp_path: Path, name: str, message: str) 
 
 
 def test_the_demo_recordings_are_found() -> None:
-    from mtslvr import audio
+    from mtslvr.sound import stream
 
     kinds = ("laughter", "splash", "thunder")
-    learnt = [RECORDINGS / kind / f"{i}.ogg" for kind in kinds for i in (1, 2, 3)]
+    learnt = [DEMO_RECORDINGS / kind / f"{i}.ogg" for kind in kinds for i in (1, 2, 3)]
     classifier = FewShotClassifier().fit([str(path) for path in learnt], [path.parent.name for path in learnt])
     parts, true, at = [np.zeros(2 * RATE, np.float32)], [], 2.0
     for kind in kinds:
-        wave = audio.read(RECORDINGS / kind / "5.ogg")
+        wave = stream.read(DEMO_RECORDINGS / kind / "5.ogg")
         true.append((at, at + len(wave) / RATE, kind))
         parts += [wave, np.zeros(2 * RATE, np.float32)]
         at += len(wave) / RATE + 2

@@ -5,22 +5,22 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from test_adapters import randomise
+from small_model import randomise
 from torch.nn import functional as F
 
 import mtslvr
-from mtslvr import audio
-from mtslvr.cli import main
-from mtslvr.config import EncoderConfig
-from mtslvr.frontend import EPS, TINY, Frontend
-from mtslvr.model import MTSLVR
-from mtslvr.resnet import PooledShortcut
+from mtslvr.cli.parser import main
+from mtslvr.encoder.config import EncoderConfig
+from mtslvr.encoder.frontend import EPS, TINY, Frontend
+from mtslvr.encoder.model import MTSLVR
+from mtslvr.encoder.resnet import PooledShortcut
+from mtslvr.sound import stream
 
 onnx = pytest.importorskip("onnx")
 onnxruntime = pytest.importorskip("onnxruntime")
 pytest.importorskip("onnxscript")
 
-from mtslvr import export as exporting  # noqa: E402
+from mtslvr import export  # noqa: E402
 
 RATE = 16_000
 DEMO = sorted((Path(mtslvr.__file__).parent / "assets" / "demo").glob("*/*.ogg"))
@@ -34,7 +34,7 @@ def model() -> MTSLVR:
 @pytest.fixture(scope="module")
 def exported(model: MTSLVR, tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("export") / "model.onnx"
-    assert exporting.export(model, path) == model.fingerprint
+    assert export.export(model, path) == model.fingerprint
     return path
 
 
@@ -44,8 +44,8 @@ def int8(exported: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     traced = onnx.load(exported)
     del traced.metadata_props[:]
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(exporting, "_traced", lambda model: traced)  # which takes ten seconds
-        patch.setattr(exporting, "N_CALIBRATION", 6)
+        patch.setattr(export, "_traced", lambda model: traced)  # which takes ten seconds
+        patch.setattr(export, "N_CALIBRATION", 6)
         assert main(["export", "-o", str(path), "--calibrate", str(DEMO[0].parents[1])]) == 0
     return path
 
@@ -78,7 +78,7 @@ def test_the_file_embeds_as_the_model(model: MTSLVR, exported: Path) -> None:
     assert other.spaces == model.spaces
     # Faint noise, for bands that a codec left empty, 140 dB down, hold nothing but rounding: of torch's transform, or of ours.
     noise = 1e-4 * np.random.default_rng(0).standard_normal(300_000).astype(np.float32)
-    clips = [(wave + noise[: len(wave)], RATE) for wave in map(audio.read, DEMO[::3])]
+    clips = [(wave + noise[: len(wave)], RATE) for wave in map(stream.read, DEMO[::3])]
     expected = model.embed(clips)
     assert relative(other.embed(clips), expected) < 1e-4
     assert relative(other.embed(DEMO[::3]), model.embed(DEMO[::3])) < 1e-2
@@ -147,14 +147,14 @@ def test_graph_of_other_networks(adapter: str, n_heads: int) -> None:
     randomise(model.network)
     waves = hard_waves(20_000)[[0, 1, 2, 3, 6]]
     with torch.no_grad():
-        found, expected = exporting._Graph(model).eval()(waves), model(waves)
+        found, expected = export._Graph(model).eval()(waves), model(waves)
     assert len(found) == len(model.spaces)
     assert relative(found[0].numpy(), expected.numpy()) < 1e-4
 
 
 def test_front_end_without_complex_numbers() -> None:
     waves = hard_waves()
-    found, expected = exporting._RealFrontend(1e-4, 0.1)(waves), Frontend(1e-4, 0.1)(waves)
+    found, expected = export._RealFrontend(1e-4, 0.1)(waves), Frontend(1e-4, 0.1)(waves)
     for i in (0, 1, 2, 3, 6):  # an impulse and a tone leave bins to rounding
         torch.testing.assert_close(found[i, :2], expected[i, :2], atol=2e-2, rtol=0)
         torch.testing.assert_close(found[i, 2], expected[i, 2], atol=2e-2, rtol=0)
@@ -165,25 +165,25 @@ def test_front_end_without_complex_numbers() -> None:
 def test_pooling_of_any_length_is_the_shortcuts() -> None:
     for size in range(1, 24):
         x = torch.randn(2, 3, 4, size, generator=torch.Generator().manual_seed(size))
-        torch.testing.assert_close(exporting._AnyLength(2)(x), PooledShortcut(3, 5)(x))
+        torch.testing.assert_close(export._AnyLength(2)(x), PooledShortcut(3, 5)(x))
 
 
 def test_calibration_takes_windows_from_all_clips() -> None:
     clips = [(np.full(RATE * seconds, seconds / 100, np.float32), RATE) for seconds in (1, 12, 6)]
-    windows = exporting._windows(clips)
-    assert windows.shape == (1 + 3 + 2, audio.WINDOW)
+    windows = export._windows(clips)
+    assert windows.shape == (1 + 3 + 2, stream.WINDOW)
     many = [(np.full(RATE, i / 1000, np.float32), RATE) for i in range(1, 301)]
-    found = exporting._windows(many)[:, 0]
-    assert len(found) == exporting.N_CALIBRATION
+    found = export._windows(many)[:, 0]
+    assert len(found) == export.N_CALIBRATION
     assert all(late - early < 4e-3 for early, late in itertools.pairwise(found))
     assert found[-1] > 0.29
 
 
 def test_errors(model: MTSLVR, exported: Path, tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"ends in \.onnx"):
-        exporting.export(model, tmp_path / "model.pt")
+        export.export(model, tmp_path / "model.pt")
     with pytest.raises(TypeError, match="several clips"):
-        exporting.export(model, tmp_path / "model.onnx", calibrate=(np.zeros(RATE, np.float32), RATE))
+        export.export(model, tmp_path / "model.onnx", calibrate=(np.zeros(RATE, np.float32), RATE))
     with pytest.raises(ValueError, match="no such file"):
         MTSLVR.from_pretrained(tmp_path / "none.onnx")
     (tmp_path / "damaged.onnx").write_bytes(exported.read_bytes()[:5000])
@@ -204,5 +204,5 @@ def test_errors(model: MTSLVR, exported: Path, tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="the one that it came from"):
         other.save_pretrained(tmp_path / "folder")
     with pytest.raises(ValueError, match="the one that it came from"):
-        exporting.export(other, tmp_path / "again.onnx")
+        export.export(other, tmp_path / "again.onnx")
     assert sorted(path.name for path in tmp_path.iterdir()) == ["damaged.onnx", "other.onnx"]

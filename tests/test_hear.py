@@ -17,7 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from mtslvr import hear
-from mtslvr.model import MTSLVR
+from mtslvr.encoder.model import MTSLVR
 
 RATE = 16_000
 

@@ -18,8 +18,8 @@ from torch import nn
 from torch.utils.data import DataLoader
 
 from mtslvr import hear, integrations
+from mtslvr.encoder.model import MTSLVR
 from mtslvr.integrations import MTEBModel, MTSLVREncoder
-from mtslvr.model import MTSLVR
 
 RATE = 16_000
 XARES = """

@@ -10,7 +10,7 @@ import pyarrow.parquet
 import pytest
 import soundfile
 
-from mtslvr.model import MTSLVR
+from mtslvr.encoder.model import MTSLVR
 
 ROOT = Path(__file__).parent.parent
 N_FILES = 200

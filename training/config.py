@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from training.augment import Strengths
+from training.augment.chain import Strengths
 
 
 @dataclass(frozen=True)

@@ -22,10 +22,10 @@ from torch import Tensor, distributed, nn
 from torch.nn.parallel import DistributedDataParallel
 from tqdm import tqdm
 
-from mtslvr.adapters import AdapterResNet18
+from mtslvr.encoder.adapters import AdapterResNet18
 from training.config import PretrainConfig, loss_weights
-from training.corpus import Corpus
-from training.export import export
+from training.corpus.reader import Corpus
+from training.finish import export
 from training.objectives import (
     AugmentationPrediction,
     ParameterComparison,

@@ -24,7 +24,7 @@ if sys.version_info >= (3, 11):
 else:
     import tomli as tomllib
 
-from training.augment import AUGMENTATIONS
+from training.augment.chain import AUGMENTATIONS
 
 Config = TypeVar("Config")
 LOG_EVERY = 10  # steps

@@ -5,11 +5,11 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from mtslvr.frontend import SAMPLE_RATE, Frontend
-from training.augment import augment, differences, sample_chain, sample_parameters
+from mtslvr.encoder.frontend import SAMPLE_RATE, Frontend
+from training.augment.chain import augment, differences, sample_chain, sample_parameters
 from training.config import PretrainConfig
-from training.corpus import Corpus
-from training.synth import synthesize
+from training.corpus.reader import Corpus
+from training.corpus.synth import synthesize
 
 DEVICE_SEED = 2**42  # from a batch's seed for chains and parameters to that for crops and noise
 SYNTHETIC_STD = 0.06  # of the waveform, for a run without a corpus; measured on synthesize()'s output

@@ -42,13 +42,13 @@ def on_the_device(app: Path) -> None:
 
 def main() -> None:
     import mtslvr
-    from mtslvr.audio import SAMPLE_RATE, read
-    from mtslvr.demo import RECORDINGS
     from mtslvr.export import export
+    from mtslvr.sound.stream import SAMPLE_RATE, read
+    from mtslvr.storage.assets import DEMO_RECORDINGS
 
     app = Path("app")
     app.mkdir(exist_ok=True)
-    paths = sorted(RECORDINGS.glob("*/*.ogg"))
+    paths = sorted(DEMO_RECORDINGS.glob("*/*.ogg"))
     learnt, asked = [path for path in paths if path.stem in "12"], [path for path in paths if path.stem not in "12"]
 
     # Fitted with the very file that will run: an int8 model's embeddings are a little different.

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import mtslvr
 from mtslvr.events import Event, write_events
-from mtslvr.files import labelled_sounds
+from mtslvr.sound.files import labelled_sounds
 
 SOUNDS = Path(__file__).parent / "sounds" / "birds"
 if len(sys.argv) not in (1, 3):

@@ -18,7 +18,7 @@ from sklearn.metrics import roc_auc_score
 from sklearn.neighbors import NearestNeighbors
 
 import mtslvr
-from mtslvr.files import labelled_sounds
+from mtslvr.sound.files import labelled_sounds
 
 SOUNDS = Path(__file__).parent / "sounds" / "machine"
 if len(sys.argv) not in (1, 3):

@@ -17,7 +17,7 @@ from sklearn.decomposition import PCA
 from sklearn.neighbors import NearestNeighbors
 
 import mtslvr
-from mtslvr.files import find_sounds
+from mtslvr.sound.files import find_sounds
 
 SAMPLES = Path(sys.argv[1]) if sys.argv[1:] else Path(__file__).parent / "sounds" / "drums"
 LIKE = sys.argv[2] if sys.argv[2:] else None if sys.argv[1:] else "snare-drum_snare_hard.ogg"

@@ -14,8 +14,8 @@ import pyarrow as pa
 import ray
 
 import mtslvr
-from mtslvr import bulk
-from mtslvr.files import SOUND_SUFFIXES
+from mtslvr.encoder import batching
+from mtslvr.sound.files import SOUND_SUFFIXES
 
 SCHEMA = pa.schema({"path": pa.string(), "embedding": pa.list_(pa.float32()), "error": pa.string()})
 
@@ -31,7 +31,7 @@ class Embedder:
         paths, contents = files["path"].to_pylist(), files["bytes"].to_pylist()
         errors: dict[int, str] = {}
         clips = zip(paths, contents, strict=True)
-        found = bulk.embed(self.model, clips, self.space, 16, lambda i, error: errors.update({i: str(error)}))
+        found = batching.embed(self.model, clips, self.space, 16, lambda i, error: errors.update({i: str(error)}))
         vectors = dict(found)
         rows = [{"path": path, "embedding": vectors.get(i), "error": errors.get(i)} for i, path in enumerate(paths)]
         return pa.Table.from_pylist(rows, SCHEMA)

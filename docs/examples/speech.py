@@ -16,7 +16,7 @@ from sklearn.model_selection import GroupKFold, StratifiedKFold, cross_val_score
 from sklearn.pipeline import make_pipeline
 
 import mtslvr
-from mtslvr.files import find_sounds
+from mtslvr.sound.files import find_sounds
 
 VOICES = Path(sys.argv[1]) if sys.argv[1:] else Path(__file__).parent / "sounds" / "voices"
 

@@ -15,12 +15,12 @@ from numpy.typing import ArrayLike, NDArray
 from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.utils.validation import _num_samples, check_is_fitted, validate_data
 
-from mtslvr.fewshot import examples, labels, linear, novelty
+from mtslvr.fewshot import inputs, labels, linear, novelty
 from mtslvr.fewshot.linear import Floats
 
 if TYPE_CHECKING:
+    from mtslvr.encoder.model import MTSLVR
     from mtslvr.fewshot.report import Report
-    from mtslvr.model import MTSLVR
 
 
 def fit_fewshot(support: Any, labels: ArrayLike, *, model: Any = None, **options: Any) -> FewShotClassifier:
@@ -35,7 +35,7 @@ def fit_fewshot(support: Any, labels: ArrayLike, *, model: Any = None, **options
     Raises:
         ValueError, TypeError: as `FewShotClassifier.fit`, and for a name as `MTSLVR.from_pretrained`.
     """
-    return FewShotClassifier(model=examples.named(model), **options).fit(support, labels)
+    return FewShotClassifier(model=inputs.named(model), **options).fit(support, labels)
 
 
 class FewShotClassifier(ClassifierMixin, BaseEstimator):
@@ -100,15 +100,15 @@ class FewShotClassifier(ClassifierMixin, BaseEstimator):
                 model's; another number of labels than examples; fewer than two classes; an unknown space or method.
             TypeError: labels of several types; what is neither a clip nor embeddings.
         """
-        examples.check_space(self.space)
+        inputs.check_space(self.space)
         linear.check(self.method, self.C)
-        clips = examples.clips_in(X)
+        clips = inputs.clips_in(X)
         classes, targets = labels.numbered(y, _num_samples(X if clips is None else clips))
-        model = None if clips is None and self.model is None else examples.encoder(self.model)
-        given = examples.embeddings(X, clips, model)
+        model = None if clips is None and self.model is None else inputs.encoder(self.model)
+        given = inputs.embeddings(X, clips, model)
         embeddings = validate_data(self, given, dtype=[np.float64, np.float32])
-        self.n_invariant_ = examples.invariant_width(embeddings.shape[1], model, self.n_invariant)
-        heads = examples.heads(self.space, embeddings.shape[1], self.n_invariant_)
+        self.n_invariant_ = inputs.invariant_width(embeddings.shape[1], model, self.n_invariant)
+        heads = inputs.heads(self.space, embeddings.shape[1], self.n_invariant_)
         self.encoder_ = None if model is None else model.fingerprint
 
         self.classes_ = classes
@@ -178,8 +178,8 @@ class FewShotClassifier(ClassifierMixin, BaseEstimator):
             sklearn.exceptions.NotFittedError: `fit` was not called.
         """
         check_is_fitted(self)
-        model = examples.encoder(self.model)
-        examples.check_encoder(model, self.encoder_, self.n_features_in_)
+        model = inputs.encoder(self.model)
+        inputs.check_encoder(model, self.encoder_, self.n_features_in_)
         return model
 
     def report(self, names: Sequence[str] | None = None) -> Report:
@@ -240,15 +240,15 @@ class FewShotClassifier(ClassifierMixin, BaseEstimator):
         """
         from mtslvr.fewshot import saved
 
-        return saved.load(cls, name_or_path, examples.named(model), **download)
+        return saved.load(cls, name_or_path, inputs.named(model), **download)
 
     def _features(self, X: Any) -> Floats:
         """The chosen columns, centred and scaled: float64 [n, n_columns]."""
         check_is_fitted(self)
-        clips = examples.clips_in(X)
-        given = examples.embeddings(X, clips, None if clips is None else self.embedder())
+        clips = inputs.clips_in(X)
+        given = inputs.embeddings(X, clips, None if clips is None else self.embedder())
         embeddings = validate_data(self, given, dtype=[np.float64, np.float32], reset=False)
-        heads = examples.heads(self.space, self.n_features_in_, self.n_invariant_)
+        heads = inputs.heads(self.space, self.n_features_in_, self.n_invariant_)
         chosen = np.hstack([embeddings[:, columns] for columns in heads.values()])
         return np.asarray((chosen - self.mean_) / self.scale_)
 

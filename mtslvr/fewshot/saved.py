@@ -7,28 +7,27 @@ import math
 import os
 import tempfile
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 import numpy as np
 import torch
 
-from mtslvr import folder, hub
-from mtslvr.fewshot import examples, labels, linear
+from mtslvr.fewshot import inputs, labels, linear
+from mtslvr.storage import folder, hub
 
 if TYPE_CHECKING:
-    from mtslvr.fewshot.classifier import FewShotClassifier
+    from mtslvr.encoder.model import MTSLVR
     from mtslvr.fewshot.report import Report
-    from mtslvr.model import MTSLVR
 
 FORMAT_VERSION = 1
 MODEL_TYPE = "mtslvr-fewshot"
 SETTINGS = ("space", "method", "n_invariant", "C")
 NUMBERS = ("temperature_", "unit_", "threshold_")
 ARRAYS = ("coef_", "intercept_", "mean_", "scale_", "support_")
-T = TypeVar("T", bound="FewShotClassifier")
+T = TypeVar("T")
 
 
-def save(classifier: FewShotClassifier, save_directory: str | os.PathLike[str], name: str | None = None) -> None:
+def save(classifier: Any, save_directory: str | os.PathLike[str], name: str | None = None) -> None:
     """Write a fitted classifier, with a card that loads it by this name; by the folder's if there is none.
 
     Raises:
@@ -53,7 +52,7 @@ def save(classifier: FewShotClassifier, save_directory: str | os.PathLike[str], 
     folder.write(save_directory, config, tensors, _card(classifier, classifier.report(), name))
 
 
-def push(classifier: FewShotClassifier, repo_id: str, **upload: Any) -> str:
+def push(classifier: Any, repo_id: str, **upload: Any) -> str:
     """Write a fitted classifier to the Hub; see `hub.push`."""
     with tempfile.TemporaryDirectory() as temporary:
         save(classifier, temporary, repo_id)
@@ -77,8 +76,8 @@ def load(cls: type[T], name_or_path: str | os.PathLike[str], model: MTSLVR | Non
         settings = config["settings"]
         if set(settings) != set(SETTINGS):
             raise ValueError(f"settings are {sorted(settings)}, expected {sorted(SETTINGS)}")
-        classifier = cls(**settings, model=model)
-        examples.check_space(classifier.space)
+        classifier = cast(Any, cls)(**settings, model=model)
+        inputs.check_space(classifier.space)
         linear.check(classifier.method, classifier.C)
         classes = labels.from_json(**config["labels"])
         numbers = {name: float(config["numbers"][name]) for name in NUMBERS}
@@ -87,7 +86,7 @@ def load(cls: type[T], name_or_path: str | os.PathLike[str], model: MTSLVR | Non
         if not isinstance(encoder, (str, type(None))):
             raise ValueError(f"encoder is {encoder!r}, expected a fingerprint or null")
         width, n_invariant = int(config["n_features"]), config["n_invariant"]
-        heads = examples.heads(classifier.space, width, n_invariant)
+        heads = inputs.heads(classifier.space, width, n_invariant)
         if classifier.n_invariant not in (None, n_invariant):
             raise ValueError(f"n_invariant is {n_invariant}, and {classifier.n_invariant} in the settings")
     except (KeyError, TypeError, ValueError, OverflowError, AttributeError) as error:
@@ -97,7 +96,7 @@ def load(cls: type[T], name_or_path: str | os.PathLike[str], model: MTSLVR | Non
     if set(shares) != set(heads) or not 0 < width < 2**31:
         raise ValueError(f"{source} is not a few-shot classifier's configuration: {shares}, width {width}")
     if model is not None:
-        examples.check_encoder(model, encoder, width)
+        inputs.check_encoder(model, encoder, width)
 
     n_columns = sum(columns.stop - columns.start for columns in heads.values())
     n_clips = tensors["targets_"].numel() if "targets_" in tensors else 0
@@ -125,14 +124,14 @@ def load(cls: type[T], name_or_path: str | os.PathLike[str], model: MTSLVR | Non
     fitted["targets_"] = arrays["targets_"].astype(np.intp)
     for name, value in fitted.items():
         setattr(classifier, name, value)
-    return classifier
+    return cast("T", classifier)
 
 
-def _card(classifier: FewShotClassifier, report: Report, name: str) -> str:
+def _card(classifier: Any, report: Report, name: str) -> str:
     shares = ", ".join(f"{head} {share:.2f}" for head, share in classifier.head_weights_.items())
     made = f"the encoder `{classifier.encoder_}`" if classifier.encoder_ else "an encoder that was not written down"
     accuracy = "unknown" if math.isnan(report.accuracy) else f"{report.accuracy:.1%}"
-    default = classifier.encoder_ is not None and classifier.encoder_ == examples.encoder(None).fingerprint
+    default = classifier.encoder_ is not None and classifier.encoder_ == inputs.encoder(None).fingerprint
     model = "" if default else ', model="the name of that encoder"'
     return "\n".join(
         [

@@ -12,10 +12,10 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from mtslvr import audio
+from mtslvr.encoder.model import MTSLVR
 from mtslvr.fewshot import FewShotClassifier, fit_fewshot
 from mtslvr.fewshot.report import Report
-from mtslvr.model import MTSLVR
+from mtslvr.sound import stream
 
 MIN_SECONDS = 0.05  # of a sound: less is a slip of the finger
 FOLDER = "my-sounds"  # in the zip
@@ -39,7 +39,7 @@ class Lesson:
         for path in paths:
             if path not in self.heard:
                 try:
-                    self.heard[path] = model.embed((_usable(path), audio.SAMPLE_RATE))
+                    self.heard[path] = model.embed((_usable(path), stream.SAMPLE_RATE))
                 except (ValueError, OSError) as error:
                     self.heard[path] = str(error)
         return [found for path in paths if isinstance(found := self.heard[path], str)]
@@ -100,8 +100,8 @@ def _usable(path: str) -> NDArray[np.float32]:
     name = Path(path).name
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", ".* is silence")  # which is refused here
-        wave = audio.read(path, name=name)
-    seconds = len(wave) / audio.SAMPLE_RATE
+        wave = stream.read(path, name=name)
+    seconds = len(wave) / stream.SAMPLE_RATE
     if seconds < MIN_SECONDS:
         raise ValueError(f"{name} is too short: {1000 * seconds:.0f} ms; expected {1000 * MIN_SECONDS:.0f} ms at least")
     if not wave.any():

@@ -12,8 +12,8 @@ import time
 from pathlib import Path
 from typing import Any
 
-from mtslvr.demo import RECORDINGS
-from mtslvr.model import MTSLVR
+from mtslvr.encoder.model import MTSLVR
+from mtslvr.storage.assets import DEMO_RECORDINGS
 from mtslvr.web.lesson import Lesson, write_zip
 from mtslvr.web.view import CARD_COLOURS, COLOURS, learned, notice
 
@@ -71,7 +71,7 @@ def launch(blocks: Any, port: int | None = None) -> str:
         css=CARD_COLOURS,
         css_paths=Path(__file__).with_name("page.css"),
         footer_links=[],
-        allowed_paths=[str(RECORDINGS)],
+        allowed_paths=[str(DEMO_RECORDINGS)],
         **dict.fromkeys(features, False),
     )
     return str(address)
@@ -127,7 +127,7 @@ def page(model: MTSLVR, folder: Path) -> Any:
         taken = {label for label, _ in rows}
         for kind in KINDS:
             if kind not in taken:
-                rows.append((kind, [str(path) for path in sorted((RECORDINGS / kind).glob("*.ogg"))[:N_EXAMPLES]]))
+                rows.append((kind, [str(path) for path in sorted((DEMO_RECORDINGS / kind).glob("*.ogg"))[:N_EXAMPLES]]))
         rows = rows[:N_CLASSES]
         labels, files = zip(*rows, *[("", None)] * (N_CLASSES - len(rows)), strict=True)
         return [*show(len(rows)), *labels, *files]
@@ -157,7 +157,7 @@ def page(model: MTSLVR, folder: Path) -> Any:
             with gr.Column(scale=5, min_width=320, elem_classes="card"):
                 gr.Markdown("### Try it")
                 tried = gr.Audio(label="Sound to name", sources=["upload", "microphone"], **sound)
-                last = [[str(sorted((RECORDINGS / kind).glob("*.ogg"))[-1])] for kind in KINDS]
+                last = [[str(sorted((DEMO_RECORDINGS / kind).glob("*.ogg"))[-1])] for kind in KINDS]
                 gr.Examples(
                     last, tried, example_labels=list(KINDS), label="Or one of the demo's", api_visibility="private"
                 )

@@ -24,9 +24,10 @@ from statistics import median
 import numpy as np
 import soundfile
 
-from mtslvr import audio, bulk
-from mtslvr.model import MTSLVR
-from mtslvr.parts import Parts
+from mtslvr.encoder import batching
+from mtslvr.encoder.model import MTSLVR
+from mtslvr.sound import stream
+from mtslvr.storage.parts import Parts
 
 RATE = 16_000  # Hz
 CHECKED = 200  # rows of the table that are compared with what `embed` gives
@@ -61,10 +62,12 @@ def compare(model: MTSLVR, paths: Sequence[Path], n_repeats: int) -> dict[str, t
 
     def in_batches(size: int, ahead: bool) -> Callable[[], object]:
         def clips() -> list[object]:
-            return [(audio.read(path), RATE) for path in paths]  # decoded by one thread, before the rest
+            return [(stream.read(path), RATE) for path in paths]  # decoded by one thread, before the rest
 
         return lambda: list(
-            bulk.embed(model, ((str(i), clip) for i, clip in enumerate(paths if ahead else clips())), "combined", size)
+            batching.embed(
+                model, ((str(i), clip) for i, clip in enumerate(paths if ahead else clips())), "combined", size
+            )
         )
 
     ways = {

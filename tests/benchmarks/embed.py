@@ -31,9 +31,9 @@ from torch import Tensor
 from torch.nn import functional as F
 from torch.utils.flop_counter import FlopCounterMode
 
-from mtslvr.adapters import AdapterBlock, AdapterConv2d, AdapterResNet18
-from mtslvr.frontend import EPS, HOP, N_FFT, SAMPLE_RATE, mel_filterbank
-from mtslvr.model import MTSLVR
+from mtslvr.encoder.adapters import AdapterBlock, AdapterConv2d, AdapterResNet18
+from mtslvr.encoder.frontend import EPS, HOP, N_FFT, SAMPLE_RATE, mel_filterbank
+from mtslvr.encoder.model import MTSLVR
 
 SQUARE = 2048  # rows and columns of the floor's matrix product
 COLD_START = """

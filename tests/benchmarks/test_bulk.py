@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import soundfile
 
-from mtslvr import parts
+from mtslvr.storage import parts
 from tests.benchmarks import bulk
 
 

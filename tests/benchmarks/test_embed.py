@@ -6,9 +6,9 @@ from pathlib import Path
 import pytest
 import torch
 
-from mtslvr.adapters import Adapter
-from mtslvr.config import EncoderConfig
-from mtslvr.model import MTSLVR
+from mtslvr.encoder.adapters import Adapter
+from mtslvr.encoder.config import EncoderConfig
+from mtslvr.encoder.model import MTSLVR
 from tests.benchmarks import embed
 
 

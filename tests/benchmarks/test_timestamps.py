@@ -10,8 +10,8 @@ import soundfile
 import torch
 
 from mtslvr import hear
-from mtslvr.config import EncoderConfig
-from mtslvr.model import MTSLVR
+from mtslvr.encoder.config import EncoderConfig
+from mtslvr.encoder.model import MTSLVR
 from tests.benchmarks import timestamps
 
 
@@ -35,7 +35,7 @@ def test_a_line_for_each_window(
         small = MTSLVR(EncoderConfig(adapter="bn", head_dim=4))
     monkeypatch.setattr(hear, "load_model", lambda: hear.HearModel(small))
     monkeypatch.setattr(torch, "set_num_threads", lambda n: None)
-    monkeypatch.setattr(timestamps.audio, "WINDOW", 8_000)
+    monkeypatch.setattr(timestamps.stream, "WINDOW", 8_000)
     timestamps.main([str(tones / "0.wav"), "--windows", "0.1", "0.5", "--sets", str(tones)])
     _, *lines = capsys.readouterr().out.splitlines()
     first, last = [line.replace(":", "").split() for line in lines]

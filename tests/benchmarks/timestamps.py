@@ -23,9 +23,11 @@ from sklearn.metrics import balanced_accuracy_score
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from mtslvr import audio, bulk, hear
+from mtslvr import hear
+from mtslvr.encoder import batching
+from mtslvr.sound import stream
 
-RATE = audio.SAMPLE_RATE
+RATE = stream.SAMPLE_RATE
 N_CLASSES, N_CLIPS = 6, 4  # of a string; clips a class
 PROBE_HOP = 0.1  # seconds
 SHRINKAGE = 1_000.0  # of the probe
@@ -35,11 +37,11 @@ def embed(model: hear.HearModel, waves: Sequence[np.ndarray], repeated: bool) ->
     """The vectors of all windows, float32 [n, D], and the milliseconds that a second of sound takes."""
     start = time.process_time()
     windows = (
-        (None, np.resize(window, audio.WINDOW) if repeated else window)
+        (None, np.resize(window, stream.WINDOW) if repeated else window)
         for wave in waves
         for window in hear._centred(wave, model.n_window, model.n_hop)
     )
-    vectors = [vector for _, vector in bulk.vectors(model.encoder, windows, model.space, hear.BATCH_SIZE)]
+    vectors = [vector for _, vector in batching.vectors(model.encoder, windows, model.space, hear.BATCH_SIZE)]
     return np.stack(vectors), 1000 * (time.process_time() - start) * RATE / sum(map(len, waves))
 
 
@@ -60,7 +62,7 @@ def strings(folder: Path) -> list[tuple[np.ndarray, np.ndarray]]:
                 ours = [clip["path"] for clip in clips if clip["label"] == name and (clip["group"] in first) == side]
             else:
                 ours = ours[not side :: 2]
-            parts += [(i, audio.read(folder / path)[: 2 * RATE]) for path in ours[:N_CLIPS]]
+            parts += [(i, stream.read(folder / path)[: 2 * RATE]) for path in ours[:N_CLIPS]]
         waves, truth = [], []
         for at in rng.permutation(len(parts)):
             i, wave = parts[at]
@@ -95,7 +97,7 @@ def main(argv: Sequence[str] | None = None) -> None:
 
     torch.set_num_threads(1)
     encoder = hear.load_model().encoder
-    waves = [audio.read(path)[: round(args.seconds * RATE)] for path in args.sounds]
+    waves = [stream.read(path)[: round(args.seconds * RATE)] for path in args.sounds]
     embed(hear.HearModel(encoder, hop=0.5), waves[:1], False)  # warms up
     print(f"{'window, s':>10} {'ms a second of sound':>21} {'repeated to 5 s':>16} {'cosine of the two':>18}  probe")
     for window in args.windows:

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 
-from mtslvr.model import MTSLVR
+from mtslvr.encoder.model import MTSLVR
 from training.config import PretrainConfig
 from training.pretrain import learning_rate, pretrain
 from training.run import read_config, read_log

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import soundfile
 
-from mtslvr.audio import SAMPLE_RATE, read
+from mtslvr.sound.stream import SAMPLE_RATE, read
 
 HERE = Path(__file__).parent
 KINDS = {  # Sonic Pi's names: what they are

@@ -1,0 +1,1 @@
+"""The encoder: windows of sound to embeddings."""

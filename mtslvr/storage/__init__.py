@@ -1,0 +1,1 @@
+"""Files and the Hub: models, vectors and tables on a disk."""

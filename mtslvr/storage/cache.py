@@ -1,0 +1,147 @@
+"""Embeddings on disk, so that no clip is embedded twice by one model.
+
+    <folder>/<2 hex digits>/<62 hex digits>     float32 [D], little-endian, and the SHA-256 of these bytes
+
+The name is the SHA-256 of the clip's content, so that neither a renamed nor a changed file is mistaken. A file is only
+ever put there whole: a killed run keeps what it had, and processes that share a folder do not disturb each other.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import itertools
+import os
+import uuid
+from collections.abc import Callable, Collection
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from tqdm import tqdm
+
+from mtslvr.sound import stream
+from mtslvr.sound.clips import raw_blocks
+
+BATCH = 32  # clips embedded between two writes
+CHUNK = 2**20  # bytes of a file read at a time
+DIGEST = 32  # bytes
+
+
+def default_folder() -> Path:
+    """The user's cache folder for embeddings."""
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "mtslvr" / "embeddings"
+
+
+def embed(
+    encoder: Callable[[list[Any]], np.ndarray],
+    clips: Any,
+    folder: str | os.PathLike[str],
+    *,
+    description: str = "embedding",
+) -> np.ndarray:
+    """Vectors of clips, from the folder where it has them: float32 [n, D].
+
+    Args:
+        encoder: turns a list of clips into vectors [n, D], each independent of the others; asked for what the folder lacks.
+        clips: several, of any kind that `stream.clips` accepts.
+        folder: of this model alone, named by its fingerprint, say; made if need be.
+        description: what the progress bar says.
+
+    Raises:
+        TypeError, ValueError: not several clips; a clip is no usable sound, or its vector is not finite.
+        OSError: the folder cannot be written.
+    """
+    folder = Path(folder)
+    one, named = stream.clips(clips)
+    if one:
+        raise TypeError(f"expected several clips, and got one {type(clips).__name__}: give a list, such as [clip]")
+    found: list[np.ndarray] = []
+    total = len(clips) if hasattr(clips, "__len__") else None
+    with tqdm(total=total, desc=description, unit="clip", delay=2, disable=None) as bar:
+        while batch := [(name, _twice(clip)) for name, clip in itertools.islice(named, BATCH)]:
+            contents = [content(clip, name) for name, clip in batch]
+            known = {digest: _read(_file(folder, digest)) for digest in set(contents)}
+            missing = {digest: pair for digest, pair in zip(contents, batch, strict=True) if known[digest] is None}
+            if missing:
+                vectors = _embed(encoder, missing.values())
+                for (digest, (name, clip)), vector in zip(missing.items(), vectors, strict=True):
+                    if not np.isfinite(vector).all():
+                        raise ValueError(f"the embedding of {name} holds NaN or infinity")
+                    if content(clip, name) == digest:  # or else the file has changed since
+                        _write(_file(folder, digest), vector)
+                    known[digest] = vector
+            found += [vector for digest in contents if (vector := known[digest]) is not None]
+            bar.update(len(batch))
+    return np.stack(found)
+
+
+def content(clip: Any, name: str) -> str:
+    """64 hex digits that identify a clip: of a file the bytes, of anything else the samples and their rate.
+
+    Args:
+        clip: one clip, see `stream.blocks`; an array has its rate with it.
+        name: what the messages call it.
+
+    Raises:
+        TypeError, ValueError: see `stream.blocks`; of samples only what can be told before they are mixed and resampled.
+    """
+    digest = hashlib.sha256()
+    if isinstance(clip, (bytes, bytearray, memoryview)):
+        digest.update(clip)
+    elif isinstance(clip, (str, os.PathLike)):
+        try:
+            with open(clip, "rb") as file:
+                while chunk := file.read(CHUNK):
+                    digest.update(chunk)
+        except OSError:
+            next(raw_blocks(clip, name))  # says better what is wrong
+            raise
+    else:
+        for block, rate in raw_blocks(clip, name):
+            digest.update(f"{rate!r} {block.shape}".encode())
+            digest.update(np.ascontiguousarray(block).data)
+    return digest.hexdigest()
+
+
+def _embed(encoder: Callable[[list[Any]], np.ndarray], named: Collection[tuple[str, Any]]) -> np.ndarray:
+    try:
+        return np.asarray(encoder([clip for _, clip in named]), dtype=np.float32)
+    except (TypeError, ValueError):
+        for name, clip in named:  # the encoder counted these only: find which it was, to call it by its name
+            for _ in stream.blocks(clip, name=name):
+                pass
+        raise
+
+
+def _twice(clip: Any) -> Any:
+    """A clip that can be read twice: of a binary file, which may be a pipe, the bytes."""
+    if not hasattr(clip, "read") or isinstance(clip.read(0), str):
+        return clip
+    if not hasattr(clip, "seekable") or clip.seekable():
+        clip.seek(0)
+    return clip.read()
+
+
+def _file(folder: Path, digest: str) -> Path:
+    return folder / digest[:2] / digest[2:]
+
+
+def _read(path: Path) -> np.ndarray | None:
+    """The vector in a file; None where there is no such file, or it is damaged and has to be made anew."""
+    try:
+        data = path.read_bytes()
+    except FileNotFoundError:
+        return None
+    vector, check = data[:-DIGEST], data[-DIGEST:]
+    return np.frombuffer(vector, "<f4") if hashlib.sha256(vector).digest() == check else None
+
+
+def _write(path: Path, vector: np.ndarray) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    data = vector.astype("<f4").tobytes()
+    temporary = path.with_name(f".{uuid.uuid4().hex}")
+    try:
+        temporary.write_bytes(data + hashlib.sha256(data).digest())
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)

@@ -1,0 +1,118 @@
+"""Encoders to compare with: each has what Encoder asks for."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+
+from mtslvr.encoder import frontend
+from mtslvr.encoder.config import EncoderConfig
+from mtslvr.encoder.model import MTSLVR
+from mtslvr.encoder.spaces import Spaces
+from mtslvr.sound import stream
+
+FLOOR = 1e-3  # added to mel powers: white noise of about -60 dB, which hides what codecs and resampling leave, in favour of the baseline
+AUDIOSET_MEAN, AUDIOSET_STD = -0.00029522, 0.11652075  # of balanced AudioSet's waveforms, which the paper pretrains on
+
+
+class Encoder(Protocol):
+    """What can be evaluated: something that turns sounds into vectors."""
+
+    @property
+    def name(self) -> str:
+        """What tables call it."""
+
+    @property
+    def fingerprint(self) -> str:
+        """Changes whenever the vectors do."""
+
+    @property
+    def standardised(self) -> bool:
+        """Whether its numbers are of such different scales that they have to be standardised over a data set."""
+
+    @property
+    def spaces(self) -> Spaces:
+        """The width of "combined", and of its parts "invariant" and "variant" where there are two heads."""
+
+    def embed(self, clips: Sequence[Any]) -> np.ndarray:
+        """Vectors of clips, of any kind that `stream.blocks` accepts, each independent of the others: float32 [n, D]."""
+
+
+class LogMel:
+    """Log-mel statistics: mean and deviation over time of 128 log-mel bands (dB), and of their differences from frame to frame.
+
+    512 numbers a clip, nothing learned. They are of different scales: `evaluate` standardises them over the data set,
+    unlabelled query clips included, which is an advantage over the other encoders.
+    """
+
+    name, standardised = "logmel", True
+    fingerprint = f"logmel-{frontend.N_MELS}-{frontend.N_FFT}-{frontend.HOP}-{FLOOR}"
+
+    @property
+    def spaces(self) -> Spaces:
+        return Spaces(4 * frontend.N_MELS)
+
+    def embed(self, clips: Sequence[Any]) -> np.ndarray:
+        """float32 [n, 512]; a clip is taken whole, with zeros behind it if it has fewer than 1024 samples."""
+        return np.stack([self._statistics(stream.read(clip)) for clip in clips])
+
+    @staticmethod
+    def _statistics(wave: np.ndarray) -> np.ndarray:
+        samples = torch.from_numpy(np.pad(wave, (0, max(0, frontend.N_FFT - len(wave)))))
+        window = torch.hann_window(frontend.N_FFT)
+        spectrum = torch.stft(samples, frontend.N_FFT, frontend.HOP, window=window, return_complex=True)
+        power = frontend.mel_filterbank().T @ spectrum.abs().square()
+        mel = 10 * torch.log10(power + FLOOR)  # [128, T]
+        parts = [series.double() for series in (mel, mel.diff(dim=1))]
+        return (
+            torch.cat([part for series in parts for part in (series.mean(1), series.std(1, correction=0))])
+            .float()
+            .numpy()
+        )
+
+
+class Network:
+    """An MT-SLVR model.
+
+    Of clips over 5 s, pieces of 5 s are averaged, as users get them from `embed`; see pieces.py for what the paper does.
+    """
+
+    standardised = False
+
+    def __init__(self, model: MTSLVR, name: str) -> None:
+        self.name, self.fingerprint, self.spaces = name, model.fingerprint, model.spaces
+        self.model = model
+
+    @classmethod
+    def pretrained(cls, name: str | os.PathLike[str], *, device: str = "cpu") -> Network:
+        """The model of a folder or of the Hub; "default" is the one in the package."""
+        chosen = None if str(name) == "default" else name
+        return cls(MTSLVR.from_pretrained(chosen, device=device), "mtslvr" if chosen is None else _short(name))
+
+    @classmethod
+    def named(cls, name: str, *, device: str = "cpu") -> Network:
+        """`pretrained`, or `untrained` for that name."""
+        return cls.untrained(device=device) if name == "untrained" else cls.pretrained(name, device=device)
+
+    @classmethod
+    def untrained(cls, seed: int = 0, *, device: str = "cpu") -> Network:
+        """The network of the default model as it is before training."""
+        config = EncoderConfig(mean=AUDIOSET_MEAN, std=AUDIOSET_STD)
+        with torch.random.fork_rng(devices=[]):  # layers draw their first weights from the global generator only
+            torch.manual_seed(seed)
+            model = MTSLVR(config)
+        return cls(model.to(device), "untrained")
+
+    def embed(self, clips: Sequence[Any]) -> np.ndarray:
+        return self.model.embed(list(clips), progress=False)
+
+
+def _short(name: str | os.PathLike[str]) -> str:
+    """A model's name in tables: runs keep theirs in <run>/model, so that the last part alone would not tell them apart."""
+    path = Path(name)
+    return path.parent.name if path.name == "model" and path.parent.name else path.name
