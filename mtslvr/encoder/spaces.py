@@ -42,7 +42,7 @@ class Spaces(Mapping[str, int]):
             ValueError: there is no such space.
         """
         if space not in self._columns:
-            raise ValueError(f"space is {space!r}; expected one of {', '.join(map(repr, self))}")
+            raise ValueError(f"space is {space!r}; this model has {', '.join(map(repr, self))}")
         return self._columns[space]
 
     def heads(self, space: str = "combined") -> dict[str, slice]:
