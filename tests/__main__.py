@@ -1,36 +1,42 @@
-"""The gate: python -m tests. Format, lint, types, documentation, tests; CI runs this same command.
+"""The gate. CI runs the same command.
 
-torchaudio is the reference of some tests. Its release needs CUDA libraries that a CPU build of torch lacks, but its Python code does not: it is
-installed into a folder of its own without them, for the tests alone. Further arguments go to pytest.
+python -m tests            sets up the reference of some tests (tests/setup.py), then format, lint, types, documentation, and all tests
+python -m tests --fast     format, lint, types, and the tests that are not marked slow
+
+Further arguments go to pytest: python -m tests --fast tests/encoder -k alone
 """
 
-import os
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 ROOT = Path(__file__).parent.parent
-TORCHAUDIO = ROOT / "build" / "torchaudio-2.11.0"
+SITE = ("sphinx", "-q", "-E", "-n", "-W", "--keep-going", "-c", "docs", ".", "build/docs")
 
 
-def call(*command: str) -> None:
-    print("$", *command, flush=True)
-    if code := subprocess.call(command, cwd=ROOT, env=os.environ | {"PYTHONPATH": str(TORCHAUDIO)}):
-        sys.exit(code)
+def call(*module: str) -> int:
+    """Run `python -m ...` in the root of the repository -> its exit code."""
+    print("$ python -m", *module, flush=True)
+    start = time.monotonic()
+    code = subprocess.call([sys.executable, "-m", *module], cwd=ROOT)
+    print(f"  {'ok' if code == 0 else 'FAILED'}, {time.monotonic() - start:.0f} s", flush=True)
+    return code
 
 
-def main() -> None:
-    python = sys.executable
-    if not TORCHAUDIO.exists():
-        call(python, "-m", "pip", "install", "-q", "--no-deps", "--target", str(TORCHAUDIO), "torchaudio==2.11.0")
-        for library in (TORCHAUDIO / "torchaudio" / "lib").glob("*.so"):
-            library.unlink()
-    call(python, "-m", "ruff", "format", "--check", ".")
-    call(python, "-m", "ruff", "check", ".")
-    call(python, "-m", "mypy")
-    call(python, "-m", "sphinx", "-q", "-E", "-n", "-W", "--keep-going", "-c", "docs", ".", "build/docs")
-    call(python, "-m", "pytest", *sys.argv[1:])
+def main(arguments: list[str]) -> int:
+    """-> exit code of the first step that fails, or 0."""
+    fast = "--fast" in arguments
+    selection = [argument for argument in arguments if argument != "--fast"]
+    if not fast:
+        call("tests.setup")  # without a network its tests are skipped, and the others run
+    checks = [("ruff", "format", "--check", "."), ("ruff", "check", "."), ("mypy",)]
+    tests = ("pytest", *(("-m", "not slow") if fast else ()), *selection)
+    for step in (*checks, *(() if fast else (SITE,)), tests):
+        if code := call(*step):
+            return code
+    return 0
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main(sys.argv[1:]))

@@ -66,11 +66,6 @@ def relative_error(actual: Tensor, expected: Tensor) -> float:
     return float((actual - expected).norm() / expected.norm())
 
 
-@pytest.fixture(scope="module")
-def torchaudio() -> object:
-    return pytest.importorskip("torchaudio", exc_type=(ImportError, OSError))
-
-
 @pytest.mark.parametrize("samples", [16_000, 80_000])
 def test_pitch_shift_moves_a_tone_by_semitones(samples: int) -> None:
     semitones = torch.tensor([-15.0, -12.0, -7.3, -1.0, 0.0, 0.5, 4.0, 12.0, 15.0])
