@@ -16,7 +16,12 @@ from training.evaluation.datasets.common import Dataset
 
 N_QUERIES = 1  # per class, as the paper has it
 CHUNK = 2_000_000  # clips looked at at a time where groups must be disjoint; bounds the memory
+GROUPS = ("auto", "disjoint", "mixed")
 PATIENCE = 50  # rounds of drawing anew before group-disjoint episodes are called impossible
+
+
+class TooFewGroups(ValueError):
+    """A set has too few groups, or too few clips outside of one, for group-disjoint tasks."""
 
 
 @dataclass(frozen=True)
@@ -30,6 +35,13 @@ class Episodes:
 
     support: np.ndarray
     query: np.ndarray
+
+    def disjoint(self, dataset: Dataset) -> bool:
+        """Whether no task has clips of one group both in its support and in its query; False where groups are not known."""
+        if not dataset.has_groups:
+            return False
+        support, query = (dataset.groups[part].reshape(len(part), -1) for part in (self.support, self.query))
+        return not any((support == column[:, None]).any() for column in query.T)
 
     def save(self, path: str | os.PathLike[str], dataset: Dataset) -> None:
         """Write an npz, whole or not at all."""
@@ -108,11 +120,30 @@ def draw(
 
 
 def draw_seeded(
-    dataset: Dataset, n_tasks: int, *, n_ways: int = 5, n_shots: int = 1, group_disjoint: bool = False, seed: int = 0
+    dataset: Dataset, n_tasks: int, *, n_ways: int = 5, n_shots: int = 1, groups: str = "auto", seed: int = 0
 ) -> Episodes:
-    """Draw with a generator of their own, so that neither other sets nor other shots change them. See `draw`."""
-    rng = np.random.default_rng([seed, n_ways, n_shots])
-    return draw(dataset, n_tasks, n_ways=n_ways, n_shots=n_shots, group_disjoint=group_disjoint, rng=rng)
+    """Draw with a generator of their own, so that neither other sets nor other shots change them. See `draw`.
+
+    Args:
+        groups: "disjoint", no group has clips on both sides of a task; "mixed", groups are not looked at; "auto", disjoint where the
+            set has groups, and enough of them for so many shots, and mixed where not: `Episodes.disjoint` tells.
+
+    Raises:
+        ValueError: see `draw`; groups is none of these.
+    """
+    if groups not in GROUPS:
+        raise ValueError(f"groups is {groups!r}; expected one of {', '.join(GROUPS)}")
+
+    def drawn(group_disjoint: bool) -> Episodes:
+        rng = np.random.default_rng([seed, n_ways, n_shots])
+        return draw(dataset, n_tasks, n_ways=n_ways, n_shots=n_shots, group_disjoint=group_disjoint, rng=rng)
+
+    if groups == "auto" and dataset.has_groups:
+        try:
+            return drawn(True)
+        except TooFewGroups:
+            pass
+    return drawn(groups == "disjoint")
 
 
 def _draw_disjoint(
@@ -140,10 +171,10 @@ def _draw_disjoint(
         kept = np.flatnonzero((n_free >= n_shots).all(1))
         n_drawn, n_kept = n_drawn + 1, n_kept + len(kept)
         if n_drawn >= PATIENCE and n_kept * PATIENCE < n_drawn:  # hardly any task in 50 rounds
-            raise ValueError(
+            raise TooFewGroups(
                 f"{dataset.name}: of {n_drawn * chunk} {n_ways}-way {n_shots}-shot tasks drawn, {n_kept} could keep the "
                 f"{len(np.unique(dataset.groups))} groups of its {len(dataset.clips)} clips on one side each; "
-                "leave --group-disjoint out, or ask for fewer shots"
+                "use --groups auto or mixed, or ask for fewer shots"
             )
         ranks = _distinct(n_free[kept], n_shots, rng)  # among the free clips of each class
         places = np.argsort(~free[kept], axis=-1, kind="stable")  # the free ones first, in order

@@ -23,17 +23,16 @@ from pathlib import Path
 import numpy as np
 
 from mtslvr.storage import cache
-from training.evaluation import paper, pieces, pretrained, sets, solvers
-from training.evaluation.baselines import Encoder, LogMel, Network
+from training.evaluation import encoders, paper, pieces, sets, solvers
 from training.evaluation.datasets.common import Dataset, class_splits
-from training.evaluation.episodes import Episodes, draw_seeded
+from training.evaluation.encoders import Encoder
+from training.evaluation.episodes import GROUPS, Episodes, draw_seeded
 from training.evaluation.pieces import Pieces
 from training.evaluation.report import Result, interval, plot, table
 
 SPACES = ("combined", "invariant", "variant")
-ENCODERS = ("mtslvr", "logmel", "untrained", *pretrained.ENCODERS)
 PIECE_SEED = 0  # of the pieces that represent support clips; the episodes have --seed
-SETTINGS = ("ways", "shots", "tasks", "seed", "group_disjoint", "classifier", "pieces", "split")  # kept in the JSON
+SETTINGS = ("ways", "shots", "tasks", "seed", "groups", "classifier", "pieces", "split")  # kept in the JSON
 
 
 def evaluate(
@@ -82,6 +81,7 @@ def evaluate(
                     accuracy=float(accuracies.mean()),
                     interval=interval(accuracies),
                     seconds=time.perf_counter() - start,
+                    disjoint=episodes.disjoint(dataset),
                 )
                 results.append(result)
     return results
@@ -95,10 +95,15 @@ def embed(encoder: Encoder, dataset: Dataset, rule: str, folder: Path) -> Pieces
     else:
         what = f"{encoder.name}: {dataset.name}"
         found = Pieces.whole(cache.embed(encoder.embed, paths, folder / encoder.fingerprint, description=what))
+    return Pieces(standardised(encoder, found.features, found.features), found.counts)
+
+
+def standardised(encoder: Encoder, features: np.ndarray, clean: np.ndarray) -> np.ndarray:
+    """Features [n, D] by mean and deviation of a data set's `clean` ones [n_clips, D], for an encoder that asks for it."""
     if not encoder.standardised:
-        return found
-    deviation = found.features.std(0)
-    return Pieces((found.features - found.features.mean(0)) / np.where(deviation > 0, deviation, 1), found.counts)
+        return features
+    deviation = clean.std(0)
+    return (features - clean.mean(0)) / np.where(deviation > 0, deviation, 1)
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -108,7 +113,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument(
-        "--encoder", nargs="+", choices=ENCODERS, default=["mtslvr"], help="default: mtslvr, which takes --model"
+        "--encoder", nargs="+", choices=encoders.NAMES, default=["mtslvr"], help="default: mtslvr, which takes --model"
     )
     parser.add_argument(
         "--model", nargs="+", default=["default"], help="model folders or Hub names; default: the package's weights"
@@ -132,7 +137,11 @@ def main(argv: Sequence[str] | None = None) -> None:
     )
     parser.add_argument("--seed", type=int, default=0, help="of the episodes")
     parser.add_argument(
-        "--group-disjoint", action="store_true", help="no speaker or recording both in support and in query"
+        "--groups",
+        choices=GROUPS,
+        default="auto",
+        help="speakers and recordings: disjoint, none both in the support and in the query of a task; mixed, not looked at; "
+        "auto (default), disjoint wherever a set has enough groups",
     )
     parser.add_argument(
         "--episodes",
@@ -163,17 +172,12 @@ def run(args: argparse.Namespace) -> None:
         (dataset, [_episodes(dataset, n_shots, args) for n_shots in args.shots])
         for dataset in sets.from_arguments(args)
     ]
-    encoders: list[Encoder] = []
-    for kind in args.encoder:
-        if kind == "mtslvr":
-            encoders += [Network.pretrained(model, device=args.device) for model in args.model]
-        elif kind == "untrained":
-            encoders.append(Network.untrained(device=args.device))
-        else:
-            encoders.append(LogMel() if kind == "logmel" else pretrained.ENCODERS[kind]())
+    chosen = encoders.named(args.encoder, args.model, device=args.device)
     how = {"spaces": args.space, "classifier": args.classifier, "rule": args.pieces, "split": args.split}
-    results = [one for encoder in encoders for one in evaluate(encoder, datasets, **how, folder=args.cache)]
+    results = [one for encoder in chosen for one in evaluate(encoder, datasets, **how, folder=args.cache)]
     print(table(results, partial(paper.rows, objective=args.paper)))
+    if paper.rows(results, args.paper) and any(result.disjoint for result in results):
+        print("\nThe paper's tasks do not keep groups apart; --groups mixed is its protocol.")
     if args.json:
         settings = {name: getattr(args, name) for name in SETTINGS}
         args.json.write_text(
@@ -186,12 +190,12 @@ def run(args: argparse.Namespace) -> None:
 def _episodes(dataset: Dataset, n_shots: int, args: argparse.Namespace) -> Episodes:
     """From the folder of episode lists, or drawn and put there."""
     part = f"-{args.split}" if dataset.name in class_splits() else ""
-    kind = part + ("-disjoint" if args.group_disjoint else "")
+    kind = part + ("" if args.groups == "mixed" else f"-{args.groups}")
     name = f"{dataset.name}-{args.ways}way-{n_shots}shot{kind}-{args.tasks}-seed{args.seed}.npz"
     path = args.episodes and args.episodes / name
     if path and path.is_file():
         return Episodes.load(path, dataset)
-    how = {"n_ways": args.ways, "n_shots": n_shots, "group_disjoint": args.group_disjoint, "seed": args.seed}
+    how = {"n_ways": args.ways, "n_shots": n_shots, "groups": args.groups, "seed": args.seed}
     episodes = draw_seeded(dataset, args.tasks, **how)
     if path:
         path.parent.mkdir(parents=True, exist_ok=True)

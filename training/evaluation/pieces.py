@@ -16,7 +16,7 @@ import numpy as np
 from mtslvr.sound import stream
 from mtslvr.storage import cache
 from training.evaluation import solvers
-from training.evaluation.baselines import Encoder
+from training.evaluation.encoders import Encoder
 from training.evaluation.episodes import Episodes
 
 RULES = ("mean", "paper")

@@ -11,6 +11,8 @@ from matplotlib.figure import Figure
 
 Others = Mapping[str, Mapping[str, float]]  # name of the row -> set -> accuracy, %
 
+MIXED = "* groups are mixed: clips of one speaker or recording may be both in the support and in the query"
+
 
 @dataclass(frozen=True)
 class Result:
@@ -21,6 +23,7 @@ class Result:
         seconds: what solving the tasks took, the clips being embedded.
         split: the part of the paper's classes that were used, or "all" of them.
         pieces: what was done with clips longer than 5 s (see pieces.py).
+        disjoint: whether no group (speaker, recording) was on both sides of a task.
     """
 
     encoder: str
@@ -38,6 +41,7 @@ class Result:
     seconds: float
     split: str = "all"
     pieces: str = "mean"
+    disjoint: bool = False
 
 
 def table(results: Sequence[Result], beside: Callable[[Sequence[Result]], Others] = lambda results: {}) -> str:
@@ -49,7 +53,8 @@ def table(results: Sequence[Result], beside: Callable[[Sequence[Result]], Others
     blocks = []
     for n_shots, block in _by_shots(results).items():
         data = _names(block)
-        rows = [["", *data, "mean"]]
+        disjoint = {result.data for result in block if result.disjoint}
+        rows = [["", *(name if name in disjoint else f"{name}*" for name in data), "mean"]]
         for row, found in _rows(block).items():
             cells = [_cell(found[name].accuracy, found[name].interval) if name in found else "-" for name in data]
             rows.append([row, *cells, _cell(*_mean(found.values()))])
@@ -58,7 +63,8 @@ def table(results: Sequence[Result], beside: Callable[[Sequence[Result]], Others
             rows.append([row, *cells, "-" if "-" in cells else f"{sum(known.values()) / len(known):.1f}"])
         first = block[0]
         title = f"{first.n_ways}-way {n_shots}-shot accuracy %, {first.n_tasks} tasks a set, {first.classifier}"
-        blocks.append(f"{title}\n{lined_up(rows)}")
+        note = "" if len(disjoint) == len(data) else f"\n{MIXED}"
+        blocks.append(f"{title}\n{lined_up(rows)}{note}")
     return "\n\n".join(blocks)
 
 

@@ -24,7 +24,7 @@ from mtslvr.storage import cache
 from training.augment.chain import AUGMENTATIONS
 from training.config import PretrainConfig
 from training.evaluation import sets
-from training.evaluation.baselines import Network
+from training.evaluation.encoders import Network
 from training.evaluation.episodes import draw_seeded
 from training.evaluation.evaluate import evaluate
 from training.evaluation.report import Result, table

@@ -24,8 +24,8 @@ from scipy.stats import spearmanr
 from mtslvr.encoder.spaces import Spaces
 from mtslvr.storage import cache
 from training.evaluation import sets, solvers
-from training.evaluation.baselines import Network
 from training.evaluation.datasets.common import Dataset
+from training.evaluation.encoders import Network
 from training.evaluation.episodes import Episodes, draw_seeded
 from training.evaluation.evaluate import embed
 from training.evaluation.report import interval, lined_up

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from mtslvr.encoder.model import MTSLVR
-from training.evaluation.evaluate import ENCODERS
+from training.evaluation.encoders import NAMES
 
 
 def result_rows(table: dict[str, Any]) -> list[dict[str, str]]:
@@ -33,7 +33,7 @@ def result_rows(table: dict[str, Any]) -> list[dict[str, str]]:
 
 def result_command(table: dict[str, Any]) -> str:
     """What measures the model, and the encoders beside it, again."""
-    others = [name for name in dict.fromkeys(result["encoder"] for result in table["results"]) if name in ENCODERS[1:]]
+    others = [name for name in dict.fromkeys(result["encoder"] for result in table["results"]) if name in NAMES[1:]]
     shots = " ".join(map(str, table["settings"]["shots"]))
     encoders = " ".join(["mtslvr", *others])
     return f"python -m training.evaluation.evaluate --encoder {encoders} --data-root SETS --shots {shots} --tasks {table['settings']['tasks']}"

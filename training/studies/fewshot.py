@@ -27,8 +27,8 @@ from mtslvr.fewshot.inputs import SPACES
 from mtslvr.fewshot.linear import METHODS
 from mtslvr.storage import cache
 from training.evaluation import sets
-from training.evaluation.baselines import Network
 from training.evaluation.datasets.common import Dataset
+from training.evaluation.encoders import Network
 from training.evaluation.episodes import Episodes, draw
 
 Floats = NDArray[np.float64]

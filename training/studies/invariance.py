@@ -32,8 +32,8 @@ from mtslvr.encoder.model import MTSLVR
 from mtslvr.sound import stream
 from training.augment.chain import AUGMENTATIONS, Chain, augment, sample_parameters
 from training.evaluation import sets
-from training.evaluation.baselines import Network
 from training.evaluation.datasets.common import Dataset
+from training.evaluation.encoders import Network
 from training.evaluation.report import interval, lined_up
 from training.studies.mahalanobis import distances
 
@@ -192,12 +192,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         datasets = sets.from_arguments(args)
         results = []
         for name in args.model:
-            model = (
-                Network.untrained(device=args.device)
-                if name == "untrained"
-                else Network.pretrained(name, device=args.device)
-            )
-            results += measure(model, datasets, args.clips, args.seed)
+            results += measure(Network.named(name, device=args.device), datasets, args.clips, args.seed)
     except ValueError as error:
         sys.exit(f"error: {error}")
     print(table(results))

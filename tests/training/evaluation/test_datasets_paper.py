@@ -12,10 +12,10 @@ import numpy as np
 import pytest
 import soundfile
 
-from training.evaluation.baselines import LogMel, Network
 from training.evaluation.datasets import commonvoice
 from training.evaluation.datasets.common import Clip, Dataset, class_splits, split
 from training.evaluation.datasets.files import sounds
+from training.evaluation.encoders import LogMel, Network
 
 Expected = list[tuple[str, str, str | None]]  # path inside the set, label, group; in order
 

