@@ -82,7 +82,8 @@ def blocks(clip: Any, sample_rate: float | None = None, *, name: str | None = No
         name: what the messages call the clip; its path if it has one.
 
     Yields:
-        float32 [n], mono, 16 kHz, n > 0; together round(samples * 16000 / rate) samples.
+        float32 [n], mono, 16 kHz, n > 0; together round(samples * 16000 / rate) samples (of each
+        stretch, where the rate of a file changes).
 
     Raises:
         TypeError: no accepted kind of clip, dtype or rate.
@@ -90,25 +91,31 @@ def blocks(clip: Any, sample_rate: float | None = None, *, name: str | None = No
             missing, empty, damaged, cut short, no sound, or not decodable without the extra `m4a`.
 
     Warns:
-        UserWarning: all of it is silence; its floats look like integers; an array came without a rate; an MP3 is much
-            shorter than its header says.
+        UserWarning: all of it is silence; its floats look like integers; an array came without a rate; less than half
+            a second of an MP3 is damaged, and was left out.
     """
     name = name or path_of(clip) or "the clip"
     if is_array(clip):
         clip = _with_rate(clip, sample_rate, name)
-    resampler, n_out = None, 0
-    for mono, rate in _mono(raw_blocks(clip, name), name):
-        if rate != SAMPLE_RATE:
-            resampler = resampler or soxr.ResampleStream(rate, SAMPLE_RATE, 1, dtype="float32", quality="HQ")
-            mono = resampler.resample_chunk(mono)
-        if len(mono):
-            n_out += len(mono)
-            yield mono
-    rest = resampler.resample_chunk(np.empty(0, np.float32), last=True) if resampler else np.empty(0)
-    if len(rest):
-        yield rest
-    elif not n_out:
+    n_out = 0
+    for out in _resampled(_mono(raw_blocks(clip, name), name)):
+        if len(out):
+            n_out += len(out)
+            yield out
+    if not n_out:
         raise ValueError(f"{name} is too short: less than one sample at {SAMPLE_RATE:,} Hz")
+
+
+def _resampled(mono: Iterable[tuple[np.ndarray, float]]) -> Iterator[np.ndarray]:
+    """Blocks at 16 kHz, some of them empty; each stretch of one rate is resampled by itself."""
+    for rate, stretch in itertools.groupby(mono, lambda item: item[1]):
+        if rate == SAMPLE_RATE:
+            yield from (block for block, _ in stretch)
+            continue
+        resampler = soxr.ResampleStream(rate, SAMPLE_RATE, 1, dtype="float32", quality="HQ")
+        for block, _ in stretch:
+            yield resampler.resample_chunk(block)
+        yield resampler.resample_chunk(np.empty(0, np.float32), last=True)
 
 
 def windows(

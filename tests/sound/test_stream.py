@@ -22,24 +22,12 @@ import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from scipy.signal import resample_poly
+from sound_files import RATE, encode, noise
 
 from mtslvr.sound import decode, stream
 from mtslvr.sound.stream import SAMPLE_RATE, WINDOW
 
-RATE = 44_100
 SETTINGS = settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-
-
-def noise(n: int, channels: int = 1, seed: int = 0) -> np.ndarray:
-    """float32 [n] or [n, channels] on the grid of 16-bit samples, so that WAV and FLAC hold it exactly."""
-    x = np.random.default_rng(seed).integers(-8_000, 8_000, (n, channels)).astype(np.float32) / 2**15
-    return x[:, 0] if channels == 1 else x
-
-
-def encode(x: np.ndarray, rate: int = RATE, kind: str = "WAV", subtype: str | None = None) -> bytes:
-    file = io.BytesIO()
-    soundfile.write(file, x, rate, format=kind, subtype=subtype)
-    return file.getvalue()
 
 
 def read_all(clips_of: object, **kwargs: object) -> list[np.ndarray]:
@@ -435,12 +423,6 @@ def test_a_wav_whose_writer_could_not_fill_in_its_size_is_whole(size: int, pipe:
     wav[40:44] = struct.pack("<I", size)
     got = stream.read(Pipe(bytes(wav)) if pipe else bytes(wav))
     np.testing.assert_array_equal(got, stream.read((x, RATE)))
-
-
-def test_an_mp3_much_shorter_than_its_header_says_warns() -> None:
-    mp3 = encode(noise(5 * RATE), kind="MP3")
-    with pytest.warns(UserWarning, match="may be cut short"):
-        stream.read(mp3[: len(mp3) // 2])
 
 
 def test_paths_that_are_no_files(tmp_path: Path) -> None:
