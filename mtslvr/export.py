@@ -28,6 +28,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 import mtslvr
+from mtslvr.encoder.config import PIPELINE
 from mtslvr.encoder.frontend import HOP, N_FFT, SAMPLE_RATE, Frontend
 from mtslvr.encoder.model import MTSLVR
 from mtslvr.encoder.resnet import PooledShortcut, ResNet18
@@ -70,6 +71,7 @@ def export(model: MTSLVR, path: str | os.PathLike[str], *, calibrate: Any = None
     metadata = {
         "mtslvr": mtslvr.__version__,
         "fingerprint": fingerprint,
+        "pipeline": str(PIPELINE),
         "precision": "float32" if waves is None else "int8",
         "sample_rate": str(SAMPLE_RATE),
         "spaces": json.dumps(dict(model.spaces)),

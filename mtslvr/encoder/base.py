@@ -123,5 +123,7 @@ class Encoder(nn.Module):
         bar = tqdm(
             batching.vectors(self, windows, space, batch_size), "embedding", unit="window", delay=2, disable=None
         )
-        times, vectors = zip(*bar, strict=True)
-        return np.stack(vectors), np.array(times, dtype=np.float64)
+        times, found = zip(*bar, strict=True)
+        vectors = np.stack(found)
+        batching.check_finite(vectors, name)
+        return vectors, np.array(times, dtype=np.float64)

@@ -69,9 +69,15 @@ def embed(
         TypeError, ValueError: see `MTSLVR.embed`.
     """
     failed = set()
+    names: dict[int, str] = {}
+
+    def named() -> Iterator[tuple[str, Any]]:
+        for i, (name, clip) in enumerate(clips):
+            names[i] = name
+            yield name, clip
 
     def windows() -> Iterator[tuple[tuple[int, float], np.ndarray]]:
-        for i, decoded in enumerate(_decoded_ahead(clips, batch_size)):
+        for i, decoded in enumerate(_decoded_ahead(named(), batch_size)):
             try:
                 for wave, start, end in decoded:
                     yield (i, end - start), wave
@@ -86,8 +92,27 @@ def embed(
         for (_, length), vector in parts:
             total += length * vector
             seconds += length
-        if i not in failed:  # a damaged one may have given some windows before
-            yield i, (total / seconds).astype(np.float32)
+        name, vector = names.pop(i), (total / seconds).astype(np.float32)
+        if i in failed:  # a damaged one may have given some windows before
+            continue
+        try:
+            check_finite(vector, name)
+        except ValueError as error:
+            if on_error is None:
+                raise
+            on_error(i, error)
+        else:
+            yield i, vector
+
+
+def check_finite(vectors: np.ndarray, name: str) -> None:
+    """Refuse a clip's vectors that are no numbers.
+
+    Raises:
+        ValueError: naming the clip.
+    """
+    if not np.isfinite(vectors).all():
+        raise ValueError(f"the embedding of {name} holds NaN or infinity: the model's weights are damaged")
 
 
 def embed_files(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, get_args
@@ -11,9 +10,11 @@ from mtslvr.encoder import frontend
 from mtslvr.encoder.adapters import Adapter
 from mtslvr.encoder.spaces import Spaces
 from mtslvr.sound.stream import WINDOW
-from mtslvr.storage.folder import CONFIG_FILE
+from mtslvr.storage.folder import CONFIG_FILE, shortened
 
 FORMAT_VERSION = 1
+PIPELINE = 1  # raised with each change of decoding, resampling, windows or front end that changes embeddings
+MIN_STD = 1e-6  # of a waveform in -1..1; the quietest that 24 bits hold is 1e-7
 MAX_HEAD_DIM = 4096
 PREPROCESSING = {  # what the image is made with; fixed, and written down so that weights are never used with another
     "sample_rate": frontend.SAMPLE_RATE,
@@ -34,7 +35,7 @@ class EncoderConfig:
         adapter: "none", "bn", "series" or "parallel".
         n_heads: 2 (invariant, variant), or 1.
         head_dim: features per head; the paper has 1000 in all.
-        mean, std: global statistics of the pretraining waveforms, in -1..1, that the input is z-normalised with.
+        mean, std: global statistics of the pretraining waveforms, which are in -1..1, that the input is z-normalised with: -1..1, 1e-6..1.
         training: how the weights were made, for the model card; no effect on results.
     """
 
@@ -57,20 +58,27 @@ class EncoderConfig:
         }.items():
             value = getattr(self, name)
             if not isinstance(value, kind) or isinstance(value, bool):
-                raise TypeError(f"config: {name} is {value!r}, expected a {kind.__name__}")
+                raise TypeError(f"config: {name} is {shortened(repr(value))}, expected a {kind.__name__}")
         if self.adapter not in get_args(Adapter):
-            raise ValueError(f"config: adapter is {self.adapter!r}, expected one of {', '.join(get_args(Adapter))}")
+            raise ValueError(
+                f"config: adapter is {shortened(repr(self.adapter))}, expected one of {', '.join(get_args(Adapter))}"
+            )
         if self.n_heads not in (1, 2) or not 1 <= self.head_dim <= MAX_HEAD_DIM:
             raise ValueError(
-                f"config: {self.n_heads} heads of {self.head_dim} features, expected 1 or 2 heads of 1 to {MAX_HEAD_DIM}"
+                f"config: {shortened(self.n_heads)} heads of {shortened(self.head_dim)} features, expected 1 or 2 heads of 1 to {MAX_HEAD_DIM}"
             )
-        if not (math.isfinite(self.mean) and 0 < self.std < math.inf):
-            raise ValueError(f"config: mean {self.mean} and std {self.std}, expected finite numbers, std above 0")
+        if not (-1 <= self.mean <= 1 and MIN_STD <= self.std <= 1):
+            raise ValueError(f"config: mean {self.mean} and std {self.std}, expected -1 to 1, and {MIN_STD:g} to 1")
 
     @property
     def spaces(self) -> Spaces:
         """The embedding spaces of this model, and the number of features D of each."""
         return Spaces(self.head_dim, self.head_dim if self.n_heads == 2 else 0)
+
+    def identity(self) -> dict[str, Any]:
+        """What changes embeddings, apart from the weights: goes into the fingerprint."""
+        content = self.to_json()
+        return {"pipeline": PIPELINE, "network": content["network"], "preprocessing": content["preprocessing"]}
 
     def to_json(self) -> dict[str, Any]:
         """The content of config.json."""
@@ -88,18 +96,18 @@ class EncoderConfig:
         """
         if content.get("model_type") != "mtslvr":
             raise ValueError(
-                f"{source}: model_type is {content.get('model_type')!r}, expected 'mtslvr': this is another kind of model"
+                f"{source}: model_type is {shortened(repr(content.get('model_type')))}, expected 'mtslvr': this is another kind of model"
             )
         if content.get("format_version") != FORMAT_VERSION:
             found = content.get("format_version")
             raise ValueError(
-                f"{source}: format_version is {found!r}, this release reads {FORMAT_VERSION}; update mtslvr, or save the model again"
+                f"{source}: format_version is {shortened(repr(found))}, this release reads {FORMAT_VERSION}; update mtslvr, or save the model again"
             )
         layout = cls().to_json()
         _check_keys(content, layout, source)
         for part in ("network", "preprocessing", "training"):
             if not isinstance(content[part], dict):
-                raise ValueError(f"{source}: {part} is {content[part]!r}, expected an object")
+                raise ValueError(f"{source}: {part} is {shortened(repr(content[part]))}, expected an object")
         network, preprocessing = content["network"], dict(content["preprocessing"])
         _check_keys(network, layout["network"], f"{source}, network")
         _check_keys(preprocessing, layout["preprocessing"], f"{source}, preprocessing")
@@ -107,16 +115,18 @@ class EncoderConfig:
         if changed := [name for name, value in PREPROCESSING.items() if preprocessing[name] != value]:
             name = changed[0]
             raise ValueError(
-                f"{source}: preprocessing {name} is {preprocessing[name]!r}; this release only knows {PREPROCESSING[name]!r}"
+                f"{source}: preprocessing {name} is {shortened(repr(preprocessing[name]))}; this release only knows {PREPROCESSING[name]!r}"
             )
         try:
             statistics = {name: float(value) if type(value) is int else value for name, value in statistics.items()}
             return cls(**network, **statistics, training=content["training"])
-        except TypeError as error:
+        except (TypeError, OverflowError) as error:  # the latter of an integer that is no float
             raise ValueError(f"{source}: {error}") from error
 
 
 def _check_keys(found: Mapping[str, Any], expected: Mapping[str, Any], source: str) -> None:
     missing, unknown = sorted(set(expected) - set(found)), sorted(set(found) - set(expected))
     if missing or unknown:
-        raise ValueError(f"{source}: missing keys {missing or 'none'}, unknown keys {unknown or 'none'}")
+        raise ValueError(
+            f"{source}: missing keys {shortened(missing or 'none')}, unknown keys {shortened(unknown or 'none')}"
+        )

@@ -174,8 +174,7 @@ class MTSLVR(Encoder):
         folder.write(save_directory, content, tensors, model_card(content, self.spaces, self._identify(tensors), name))
 
     def _identify(self, tensors: dict[str, Tensor]) -> str:
-        content = self.config.to_json()
-        return folder.fingerprint({part: content[part] for part in ("network", "preprocessing")}, tensors)
+        return folder.fingerprint(self.config.identity(), tensors)
 
     def _fold(self) -> ResNet18:
         """The network folded into plain convolutions; again when its weights have changed or moved."""

@@ -1,9 +1,10 @@
 """A model folder on this disk: read, write and check what is in it.
 
-    config.json          what the tensors mean; a JSON object
+    config.json          what the tensors mean; a JSON object, with the SHA-256 of
     model.safetensors    the tensors
     README.md            the model card
 
+The digest ties the two files together: a flipped bit, or a save or download that was cut off between them, is refused.
 `read` returns (config, tensors). Nothing here knows a network: building one from what was read is its class's business.
 Nothing is ever unpickled.
 """
@@ -27,7 +28,10 @@ CONFIG_FILE = "config.json"
 WEIGHTS_FILE = "model.safetensors"
 CARD_FILE = "README.md"
 MAX_CONFIG_SIZE = 1_000_000  # bytes; a configuration is a page of text, anything longer is not one
+DIGEST = "weights_sha256"  # key in config.json; folders written before version 0.2 lack it
+MAX_VALUE = 1e18  # of a tensor's values: the product of two is still a float32
 MAX_NAMES = 5  # names that an error message lists of each kind
+MAX_LENGTH = 80  # characters of a name or value that an error message repeats
 
 _PICKLES = {".pt", ".pth", ".bin", ".ckpt", ".pkl"}
 _FLOATS = {torch.float16, torch.bfloat16, torch.float32, torch.float64}
@@ -51,10 +55,16 @@ def read(folder: str | os.PathLike[str]) -> tuple[dict[str, Any], dict[str, torc
         raise ValueError(message)
 
     with open(folder / CONFIG_FILE, "rb") as file:
-        config = _parse_config(file.read(MAX_CONFIG_SIZE + 1), folder / CONFIG_FILE)
+        config = parse_config(file.read(MAX_CONFIG_SIZE + 1), folder / CONFIG_FILE)
+    # From bytes, not from a memory map: the file may be replaced while its tensors live.
+    data = (folder / WEIGHTS_FILE).read_bytes()
+    if DIGEST in config and config.pop(DIGEST) != hashlib.sha256(data).hexdigest():
+        raise ValueError(
+            f"{folder / WEIGHTS_FILE} is not the file that {CONFIG_FILE} belongs to (their SHA-256 differ): it is damaged, "
+            "or saving or downloading was interrupted. Save it again, or download it again with force_download=True"
+        )
     try:
-        # From bytes, not from a memory map: the file may be replaced while its tensors live.
-        tensors = safetensors.torch.load((folder / WEIGHTS_FILE).read_bytes())
+        tensors = safetensors.torch.load(data)
     except (safetensors.SafetensorError, KeyError) as error:  # KeyError: a dtype that this torch does not have
         raise ValueError(
             f"{folder / WEIGHTS_FILE} is damaged or not a safetensors file ({error}): download or save it again"
@@ -81,19 +91,19 @@ def write(
     folder = Path(folder)
     if folder.exists() and not folder.is_dir():
         raise ValueError(f"{folder} is a file: give the name of a folder to write into")
+    if not isinstance(config, Mapping):
+        raise TypeError(f"the configuration is a {type(config).__name__}, expected a dictionary")
     if strangers := [name for name, tensor in tensors.items() if not isinstance(tensor, torch.Tensor)]:
         raise TypeError(f"these are not tensors: {_some(strangers)}")
-    text = json.dumps(config, indent=2, allow_nan=False) + "\n"
-    _parse_config(text.encode(), CONFIG_FILE)  # never write what read() would refuse
     # Cloned, since safetensors refuses names that share memory.
     stored = {
         name: tensor.detach().to("cpu").clone(memory_format=torch.contiguous_format) for name, tensor in tensors.items()
     }
-    contents = {
-        WEIGHTS_FILE: safetensors.torch.save(stored, metadata={"format": "pt"}),
-        CARD_FILE: card.encode(),
-        CONFIG_FILE: text.encode(),
-    }
+    weights = safetensors.torch.save(stored, metadata={"format": "pt"})
+    digest = {DIGEST: hashlib.sha256(weights).hexdigest()}
+    text = json.dumps({**config, **digest}, indent=2, allow_nan=False) + "\n"
+    parse_config(text.encode(), CONFIG_FILE)  # never write what read() would refuse
+    contents = {WEIGHTS_FILE: weights, CARD_FILE: card.encode(), CONFIG_FILE: text.encode()}
 
     folder.mkdir(parents=True, exist_ok=True)
     temporary = {name: folder / f".{name}.{uuid.uuid4().hex[:8]}.tmp" for name in contents}
@@ -116,7 +126,7 @@ def check_tensors(
     *,
     source: str = WEIGHTS_FILE,
 ) -> None:
-    """Refuse tensors that do not have exactly the expected names and shapes, or that are not finite real numbers.
+    """Refuse tensors that do not have exactly the expected names and shapes, or whose values cannot be a model's.
 
     Args:
         expected: for each name its shape (any float or integer dtype will do) or an example, of any dtype and device
@@ -124,7 +134,8 @@ def check_tensors(
         source: where the tensors are from, for the message.
 
     Raises:
-        ValueError: up to five names of each kind of fault.
+        ValueError: a wrong name, shape or dtype; a value that is NaN or beyond +-1e18, or a variance below 0. Up to five names of
+            each kind of fault are told.
     """
 
     def shape(name: str) -> tuple[int, ...]:
@@ -137,7 +148,15 @@ def check_tensors(
             kinds = _FLOATS if wanted.is_floating_point() else _INTEGERS
         return tensors[name].dtype in kinds
 
+    def possible(low: float, high: float) -> bool:
+        return low >= -MAX_VALUE and high <= MAX_VALUE  # NaN is neither
+
     common = [name for name in expected if name in tensors]
+    ranges = {
+        name: [float(end) for end in tensors[name].aminmax()]
+        for name in common
+        if tensors[name].dtype in _FLOATS and tensors[name].numel()
+    }
     faults = {
         "missing": [name for name in expected if name not in tensors],
         "unexpected": [name for name in tensors if name not in expected],
@@ -147,9 +166,10 @@ def check_tensors(
             if tuple(tensors[name].shape) != shape(name)
         ],
         "wrong dtype": [f"{name} {tensors[name].dtype}" for name in common if not kind_fits(name)],
-        "not finite": [
-            name for name in common if tensors[name].dtype in _FLOATS and not tensors[name].isfinite().all()
+        f"not finite, or beyond {MAX_VALUE:g}": [
+            name for name, (low, high) in ranges.items() if not possible(low, high)
         ],
+        "negative variance": [name for name, (low, _) in ranges.items() if name.endswith("running_var") and low < 0],
     }
     if any(faults.values()):
         parts = [f"{fault}: {_some(names, '; ')}" for fault, names in faults.items() if names]
@@ -173,7 +193,7 @@ def fingerprint(config: Mapping[str, Any], tensors: Mapping[str, torch.Tensor]) 
     return digest.hexdigest()[:16]
 
 
-def _parse_config(data: bytes, source: Path | str) -> dict[str, Any]:
+def parse_config(data: bytes, source: Path | str) -> dict[str, Any]:
     """Parse a configuration strictly: a JSON object, no repeated keys, no NaN or infinity.
 
     Raises:
@@ -187,7 +207,7 @@ def _parse_config(data: bytes, source: Path | str) -> dict[str, Any]:
 
     def finite(text: str) -> float:
         if not math.isfinite(value := float(text)):
-            raise ValueError(f"{text} is not a finite number")
+            raise ValueError(f"{shortened(text)} is not a finite number")
         return value
 
     if len(data) > MAX_CONFIG_SIZE:
@@ -202,6 +222,12 @@ def _parse_config(data: bytes, source: Path | str) -> dict[str, Any]:
 
 
 def _some(names: Sequence[str], separator: str = ", ") -> str:
-    """The first few names, and how many more there are."""
+    """The first few names, none of them too long, and how many more there are."""
     more = f"{separator}and {len(names) - MAX_NAMES} more" if len(names) > MAX_NAMES else ""
-    return (separator.join(names[:MAX_NAMES]) + more) or "nothing"
+    return (separator.join(map(shortened, names[:MAX_NAMES])) + more) or "nothing"
+
+
+def shortened(text: object) -> str:
+    """A text for a message: its beginning and its end, where it is long."""
+    text = str(text)
+    return text if len(text) <= MAX_LENGTH else f"{text[: MAX_LENGTH // 2]}...{text[-MAX_LENGTH // 2 :]}"

@@ -144,3 +144,17 @@ def test_bad_batch_sizes_and_training_mode() -> None:
     model.training = True
     with pytest.raises(ValueError, match="training mode"):
         embed(model, [(np.ones(900, np.float32), RATE)])
+
+
+def test_a_vector_that_is_not_finite_is_refused_by_its_clips_name(tmp_path: Path) -> None:
+    class Broken(Level):
+        def __call__(self, waves: torch.Tensor, space: str) -> torch.Tensor:
+            return torch.log(super().__call__(waves, space) - 0.5)
+
+    paths = [write(tmp_path / f"{i}.wav", 0.1, value) for i, value in enumerate((0.75, 0.25, 0.5, 0.75))]
+    errors: dict[int, str] = {}
+    found = embed(Broken(), paths, on_error=lambda i, error: errors.update({i: str(error)}))
+    assert [i for i, _ in found] == [0, 3] and sorted(errors) == [1, 2]
+    assert "1.wav" in errors[1] and "holds NaN or infinity" in errors[1]
+    with pytest.raises(ValueError, match=r"the embedding of clip 1 \(.*1\.wav\) holds NaN or infinity"):
+        embed(Broken(), paths)

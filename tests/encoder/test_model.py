@@ -11,7 +11,6 @@ from typing import Any
 import golden
 import numpy as np
 import pytest
-import safetensors.torch
 import soundfile
 import torch
 from hypothesis import HealthCheck, given, settings
@@ -20,6 +19,7 @@ from small_model import randomise
 
 from mtslvr.encoder.convert import from_authors
 from mtslvr.encoder.model import MTSLVR, EncoderConfig
+from mtslvr.storage import folder
 
 RATE = 16_000
 
@@ -366,16 +366,21 @@ def test_bad_weights(saved: Path, tmp_path: Path) -> None:
         weights.write_bytes(damaged)
         with pytest.raises(ValueError, match=r"model\.safetensors"):
             MTSLVR.from_pretrained(tmp_path)
-    tensors = safetensors.torch.load(content)
+    config, tensors = folder.read(saved)
     for name, edit in {
         "wrong shape": torch.zeros(3),
         "not finite": torch.full_like(tensors["heads.0.bias"], torch.nan),
+        "beyond": torch.full_like(tensors["heads.0.bias"], -3e38),
     }.items():
-        safetensors.torch.save_file({**tensors, "heads.0.bias": edit}, weights)
+        folder.write(tmp_path, config, {**tensors, "heads.0.bias": edit}, "")
         with pytest.raises(ValueError, match=name):
             MTSLVR.from_pretrained(tmp_path)
-    safetensors.torch.save_file({k: v for k, v in tensors.items() if k != "heads.0.bias"}, weights)
+    folder.write(tmp_path, config, {k: v for k, v in tensors.items() if k != "heads.0.bias"}, "")
     with pytest.raises(ValueError, match=r"missing: heads\.0\.bias"):
+        MTSLVR.from_pretrained(tmp_path)
+    variance = next(name for name in tensors if name.endswith("running_var"))
+    folder.write(tmp_path, config, {**tensors, variance: -tensors[variance]}, "")
+    with pytest.raises(ValueError, match=f"negative variance: {variance}"):
         MTSLVR.from_pretrained(tmp_path)
 
 

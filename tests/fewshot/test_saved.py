@@ -8,11 +8,11 @@ from typing import Any
 
 import numpy as np
 import pytest
-import safetensors.torch
 from clusters import clusters
 from sklearn.exceptions import NotFittedError
 
 from mtslvr.fewshot import FewShotClassifier, linear
+from mtslvr.storage import folder
 
 
 @pytest.mark.parametrize("names", [list("abcd"), [3, -1, 7, 2], [0.0, 4.0, 2.0, 1.0]], ids=["str", "int", "float"])
@@ -125,8 +125,7 @@ def test_hostile_configurations(tmp_path: Path, damage: dict[str, Any]) -> None:
 def test_hostile_tensors(tmp_path: Path, damage: str) -> None:
     saved = FewShotClassifier().fit(*clusters())
     saved.save_pretrained(tmp_path)
-    path = tmp_path / "model.safetensors"
-    tensors = safetensors.torch.load_file(path)
+    config, tensors = folder.read(tmp_path)
     if damage == "targets":
         tensors["targets_"][0] = 9
     elif damage == "scale":
@@ -144,7 +143,9 @@ def test_hostile_tensors(tmp_path: Path, damage: str) -> None:
             name: tensor.bfloat16() if "_" in name and tensor.is_floating_point() else tensor
             for name, tensor in tensors.items()
         }
-    path.write_bytes(b"garbage" if damage == "garbage" else safetensors.torch.save(tensors))
+    folder.write(tmp_path, config, tensors, "")
+    if damage == "garbage":
+        (tmp_path / "model.safetensors").write_bytes(b"garbage")
     if damage == "bfloat16":  # only coarse
         assert FewShotClassifier.from_pretrained(tmp_path).score(*clusters()) > 0.9
         return

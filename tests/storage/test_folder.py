@@ -10,6 +10,9 @@ from typing import Any
 
 import pytest
 import torch
+from fuzz import damaged, fuzzed
+from hypothesis import given
+from hypothesis import strategies as st
 
 from mtslvr.storage import folder
 
@@ -32,6 +35,13 @@ def assert_same(found: dict[str, torch.Tensor], expected: dict[str, torch.Tensor
 def model(tmp_path: Path) -> Path:
     folder.write(tmp_path / "model", CONFIG, TENSORS, "# card\n")
     return tmp_path / "model"
+
+
+@pytest.fixture
+def old(model: Path) -> Path:
+    """A folder from before there was a digest."""
+    (model / "config.json").write_text(json.dumps(CONFIG))
+    return model
 
 
 # Write, and read back
@@ -98,6 +108,60 @@ def test_files_are_complete_before_the_first_is_renamed(model: Path, monkeypatch
     assert folder.read(model)[0] == {"n": 2}
 
 
+def test_a_save_that_is_killed_between_its_renames_is_told(model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    replace, done = os.replace, []
+
+    def killed(source: Path, target: Path) -> None:
+        if done:
+            raise KeyboardInterrupt
+        done.append(replace(source, target))
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "replace", killed)
+        with pytest.raises(KeyboardInterrupt):
+            folder.write(model, {"labels": ["other"]}, {"x": torch.ones(1)}, "")
+    with pytest.raises(
+        ValueError, match=r"model\.safetensors is not the file that config\.json belongs to .*Save it again"
+    ):
+        folder.read(model)
+
+
+@fuzzed
+@given(data=st.data())
+def test_a_flipped_bit_in_the_weights_is_told(model: Path, data: st.DataObject) -> None:
+    content = bytearray((model / "model.safetensors").read_bytes())
+    place = data.draw(st.integers(0, 8 * len(content) - 1))
+    content[place // 8] ^= 1 << place % 8
+    broken = model.with_name("broken")
+    broken.mkdir(exist_ok=True)
+    (broken / "config.json").write_bytes((model / "config.json").read_bytes())
+    (broken / "model.safetensors").write_bytes(content)
+    with pytest.raises(ValueError, match="download it again"):
+        folder.read(broken)
+
+
+@fuzzed
+@given(data=st.data())
+def test_damaged_files_are_refused_or_read(model: Path, data: st.DataObject) -> None:
+    """Also where no digest helps, as in folders of old."""
+    broken = model.with_name("broken")
+    broken.mkdir(exist_ok=True)
+    config = json.dumps(CONFIG).encode() if data.draw(st.booleans()) else (model / "config.json").read_bytes()
+    weights = (model / "model.safetensors").read_bytes()
+    (broken / "config.json").write_bytes(data.draw(st.one_of(st.just(config), damaged(config))))
+    (broken / "model.safetensors").write_bytes(data.draw(damaged(weights)))
+    try:
+        _, tensors = folder.read(broken)
+        folder.check_tensors(tensors, TENSORS)
+    except ValueError as error:
+        assert str(error).startswith(str(broken)) or "model.safetensors" in str(error)
+        assert len(str(error)) < 1500
+
+
+def test_a_folder_without_a_digest_loads(old: Path) -> None:
+    assert_same(folder.read(old)[1], TENSORS)
+
+
 @pytest.mark.skipif(os.name != "posix", reason="permissions of POSIX")
 def test_files_are_readable_by_others(tmp_path: Path) -> None:
     mask = os.umask(0o022)
@@ -114,7 +178,7 @@ def test_files_are_readable_by_others(tmp_path: Path) -> None:
         ({"loss": float("nan")}, {}, ValueError, "not JSON compliant"),
         ({"x": torch.ones(1)}, {}, TypeError, "not JSON serializable"),
         ({1: "a", "1": "b"}, {}, ValueError, "repeated keys"),
-        ([1], {}, ValueError, "a JSON object, not a list"),
+        ([1], {}, TypeError, "is a list, expected a dictionary"),
         ({"x": "a" * 1_000_001}, {}, ValueError, "longer than 1000000 bytes"),
         ({}, {"w": [1.0, 2.0]}, TypeError, "not tensors: w"),
     ],
@@ -208,19 +272,19 @@ def entry(shape: list[int], start: int, end: int, dtype: str = "F32") -> dict[st
         pytest.param(safetensors_bytes({"a": entry([2], 0, 8, "F33")}, bytes(8)), id="unknown dtype"),
     ],
 )
-def test_damaged_or_hostile_weights(model: Path, data: bytes) -> None:
-    (model / "model.safetensors").write_bytes(data)
+def test_damaged_or_hostile_weights(old: Path, data: bytes) -> None:
+    (old / "model.safetensors").write_bytes(data)
     with pytest.raises(ValueError, match=r"model.safetensors is damaged or not a safetensors file") as error:
-        folder.read(model)
-    assert str(model) in str(error.value)
+        folder.read(old)
+    assert str(old) in str(error.value)
 
 
-def test_every_truncation_is_noticed(model: Path) -> None:
-    data = (model / "model.safetensors").read_bytes()
+def test_every_truncation_is_noticed(old: Path) -> None:
+    data = (old / "model.safetensors").read_bytes()
     for length in range(0, len(data), 7):
-        (model / "model.safetensors").write_bytes(data[:length])
+        (old / "model.safetensors").write_bytes(data[:length])
         with pytest.raises(ValueError, match="damaged"):
-            folder.read(model)
+            folder.read(old)
 
 
 # Checks
@@ -241,8 +305,12 @@ def test_check_tensors_accepts_what_fits() -> None:
         ({"a": torch.ones(2)}, {}, "unexpected: a$"),
         ({"a": torch.ones(2)}, {"a": (2, 1)}, r"wrong shape: a \(2,\), expected \(2, 1\)$"),
         ({"a": torch.ones(2)}, {"a": torch.ones(3)}, r"wrong shape: a \(2,\), expected \(3,\)$"),
-        ({"a": torch.tensor([1.0, float("nan")])}, {"a": (2,)}, "not finite: a$"),
-        ({"a": torch.tensor(float("inf")).half()}, {"a": ()}, "not finite: a$"),
+        ({"a": torch.tensor([1.0, float("nan")])}, {"a": (2,)}, r"not finite, or beyond 1e\+18: a$"),
+        ({"a": torch.tensor(float("inf")).half()}, {"a": ()}, "not finite.*: a$"),
+        ({"a": torch.tensor(-1e38)}, {"a": ()}, "not finite.*: a$"),
+        ({"a": torch.tensor(1e300, dtype=torch.float64)}, {"a": ()}, "not finite.*: a$"),
+        ({"n.running_var": torch.tensor([1, -1e-9])}, {"n.running_var": (2,)}, "negative variance: n.running_var$"),
+        ({"x" * 10_000: torch.ones(2)}, {}, r"unexpected: x{40}\.\.\.x{40}$"),
         ({"a": torch.ones(2, dtype=torch.int8)}, {"a": torch.ones(2)}, "wrong dtype: a torch.int8$"),
         ({"a": torch.ones(2)}, {"a": torch.ones(2).long()}, "wrong dtype: a torch.float32$"),
         ({"a": torch.ones(2, dtype=torch.complex64)}, {"a": (2,)}, "wrong dtype: a torch.complex64$"),
