@@ -146,9 +146,9 @@ def _walk(file: IO[bytes], start: int, end: int, name: str) -> list[Stream]:
         stream = found[-1] if found else None
         is_next = stream is not None and this is not None and this.kind == stream.first.kind and at == after
         if this is None or not (is_next or _confirmed(data, i, base + len(data) == end)):
-            if at == after and (length := _tag(data[i : i + 32])):
-                zeros = data[i] == 0 and len(data) - i - len(data[i:].lstrip(b"\0"))
-                at = after = at + (zeros or length)
+            zeros = 0 if stream or data[i] else len(data) - i - len(data[i:].lstrip(b"\0"))
+            if at == after and (length := zeros or _tag(data[i : i + 32])):
+                at = after = at + length
                 continue
             if stream is None and at - after > SEARCHED:
                 break
@@ -157,7 +157,7 @@ def _walk(file: IO[bytes], start: int, end: int, name: str) -> list[Stream]:
         if at + this.size > end:
             break  # the end was cut off within a frame, as of any stream that was recorded
         number = _header_in(data, i, this)
-        if stream and at > after:
+        if stream and at > after and number is None:
             _bridge(stream, after, at, name)
         if stream is None or number is not None or this.kind != stream.first.kind:
             stream = Stream(this, data[i : i + 4])
@@ -226,7 +226,7 @@ def _next_sync(data: bytes, i: int) -> int:
 
 
 def _tag(data: bytes) -> int:
-    """Bytes of the tag, or of the zeros, that begin here; 0 if none do."""
+    """Bytes of the tag that begins here; 0 if none does."""
     if data.startswith(b"ID3") and len(data) >= 10:
         size = sum((byte & 0x7F) << shift for byte, shift in zip(data[6:10], (21, 14, 7, 0), strict=True))
         return 10 + size + (10 if data[5] & 0x10 else 0)  # a footer
@@ -235,4 +235,4 @@ def _tag(data: bytes) -> int:
     if data.startswith(b"APETAGEX") and len(data) == 32:
         size, flags = struct.unpack("<I4xI", data[12:24])
         return size + 32 if flags & 1 << 29 else 32  # a header, before its items; or a footer, behind them
-    return 1 if data.startswith(b"\0") else 0
+    return 0
