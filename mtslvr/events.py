@@ -23,7 +23,7 @@ from tqdm import tqdm
 from mtslvr.fewshot import FewShotClassifier
 from mtslvr.sound import stream
 from mtslvr.sound.stream import SAMPLE_RATE
-from mtslvr.storage import tables
+from mtslvr.storage import atomic, tables
 
 SUFFIXES = (".csv", ".txt")
 INSTANT = 1e-6  # seconds: times that differ by less are one
@@ -191,7 +191,7 @@ def write_events(path: str | os.PathLike[str], events: Iterable[Event]) -> None:
     if path.suffix == ".csv":
         rows = ((f"{e.start:.3f}", f"{e.end:.3f}", str(e.label), f"{e.confidence:.3f}") for e in events)
         return tables.write_rows(path, ("start", "end", "label", "confidence"), rows)
-    with tables.whole(path) as temporary, open(temporary, "w", newline="\n", encoding="utf-8") as file:
+    with atomic.whole(path) as temporary, open(temporary, "w", newline="\n", encoding="utf-8") as file:
         for event in events:
             label = " ".join(str(event.label).split())  # a tab or a line end would end it
             file.write(f"{event.start:.6f}\t{event.end:.6f}\t{label}\n")

@@ -16,7 +16,6 @@ import logging
 import math
 import os
 import tempfile
-import uuid
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
@@ -33,6 +32,7 @@ from mtslvr.encoder.frontend import HOP, N_FFT, SAMPLE_RATE, Frontend
 from mtslvr.encoder.model import MTSLVR
 from mtslvr.encoder.resnet import PooledShortcut, ResNet18
 from mtslvr.sound import stream
+from mtslvr.storage import atomic
 
 if TYPE_CHECKING:
     from onnx import ModelProto
@@ -79,12 +79,7 @@ def export(model: MTSLVR, path: str | os.PathLike[str], *, calibrate: Any = None
     }
     for key, value in metadata.items():
         graph.metadata_props.add(key=key, value=value)
-    temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}.tmp")
-    try:
-        temporary.write_bytes(graph.SerializeToString())
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
+    atomic.write({path: graph.SerializeToString()})
     return fingerprint
 
 

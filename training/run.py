@@ -7,10 +7,14 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import os
+import pickle
 import signal
 import sys
 import time
+import weakref
+import zipfile
+import zlib
+from contextlib import ExitStack
 from pathlib import Path
 from types import FrameType
 from typing import Any, TypeVar
@@ -24,10 +28,12 @@ if sys.version_info >= (3, 11):
 else:
     import tomli as tomllib
 
+from mtslvr.storage import atomic
 from training.augment.chain import AUGMENTATIONS
 
 Config = TypeVar("Config")
 LOG_EVERY = 10  # steps
+DAMAGE = (zipfile.BadZipFile, zlib.error, pickle.UnpicklingError, RuntimeError, OSError, EOFError, ValueError, KeyError)
 
 
 def read_config(cls: type[Config], path: str | Path, overrides: list[str]) -> Config:
@@ -71,11 +77,15 @@ class Run:
     """Reads and writes a run's folder. On processes other than the first (`active` False) it only reads.
 
     Raises:
-        ValueError: the folder holds a run of another configuration.
+        ValueError: the folder holds a run of another configuration, or another process is training in it.
     """
 
     def __init__(self, folder: Path, config: dict[str, Any], *, active: bool = True) -> None:
         self.folder, self.active = folder, active
+        if active:
+            lock = ExitStack()
+            lock.enter_context(atomic.locked(folder, "training in"))
+            weakref.finalize(self, lock.close)  # the run ends
         self.config = json.loads(json.dumps(config))  # as JSON sees it: tuples are lists
         before = folder / "config.json"
         if before.exists():
@@ -85,26 +95,28 @@ class Run:
                     f"{folder} holds a run with other values of {', '.join(changed)}; choose another --out, or delete it"
                 )
         elif active:
-            folder.mkdir(parents=True, exist_ok=True)
-            _write(before, json.dumps(self.config, indent=2).encode())
+            atomic.write({before: json.dumps(self.config, indent=2).encode()})
         self._writer: SummaryWriter | None = None
         self._last: tuple[int, float] | None = None  # step and time of the last log line
 
     def save_checkpoint(self, state: dict[str, Any]) -> None:
         """Write checkpoint.pt whole or not at all: a kill in between leaves the one before."""
         if self.active:
-            temporary = self.folder / "checkpoint.pt.tmp"
-            torch.save(state, temporary)
-            os.replace(temporary, self.folder / "checkpoint.pt")
+            with atomic.whole(self.folder / "checkpoint.pt") as temporary:
+                torch.save(state, temporary)
 
     def load_checkpoint(self, device: torch.device) -> dict[str, Any] | None:
-        """The checkpoint, if there is one. What was logged after it is forgotten, for it will be logged again."""
+        """The checkpoint, if there is one. What was logged after it is forgotten, for it will be logged again.
+
+        Raises:
+            ValueError: it is damaged.
+        """
         path, log = self.folder / "checkpoint.pt", self.folder / "log.jsonl"
-        state = torch.load(path, map_location=device, weights_only=True) if path.exists() else None
+        state = _load(path, device) if path.exists() else None
         step = state["progress"]["step"] if state else 0
         if self.active:
             kept = [line for line in read_log(log) if line["step"] <= step]
-            _write(log, "".join(json.dumps(line) + "\n" for line in kept).encode())
+            atomic.write({log: "".join(json.dumps(line) + "\n" for line in kept).encode()})
             self._writer = SummaryWriter(str(self.folder), purge_step=step + 1)
         return state
 
@@ -173,7 +185,13 @@ class StopOnSignal:
         signal.signal(number, signal.SIG_DFL)  # a second one stops at once
 
 
-def _write(path: Path, content: bytes) -> None:
-    temporary = path.with_name(path.name + ".tmp")
-    temporary.write_bytes(content)
-    os.replace(temporary, path)
+def _load(path: Path, device: torch.device) -> dict[str, Any]:
+    """Read a checkpoint, after its checksums: torch does not compare them, and would go on with other weights."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            damaged = archive.testzip()
+        if damaged is None:
+            return torch.load(path, map_location=device, weights_only=True)
+    except DAMAGE as error:
+        damaged = f"{type(error).__name__}: {error}"[:100]
+    raise ValueError(f"{path} is damaged ({damaged}): put a copy in its place, or delete it to train from the start")

@@ -29,28 +29,25 @@ STATISTICS = {
 def embed(args: Namespace) -> int:
     """Embed files into a table. A bad one is reported and skipped, and a run that was killed goes on where it was."""
     from mtslvr.encoder import batching
-    from mtslvr.storage.parts import Parts
+    from mtslvr.storage.vectors import Unfinished
 
     check_table(args.out, TABLE_SUFFIXES)  # before any work is done
     failed = args.out.with_name(f"{args.out.name}.failed.csv")
     paths = find_sounds(args.paths)
     model = _load(args)
     notes = {"space": args.space, "fingerprint": model.fingerprint}
-    parts = Parts(args.out, notes)
-    missing = parts.missing(paths)
-    n_done = len(paths) - len(missing)
-    try:
-        errors = batching.embed_files(model, missing, args.space, parts.add, batch_size=args.batch_size, n_done=n_done)
-    finally:
-        parts.flush()
-    done = _usable(paths, errors)
-    write_table(args.out, [text_of(path) for path in done], parts.vectors(done), notes)
-    if errors:
-        write_rows(failed, ("path", "error"), [(text_of(path), error) for path, error in errors.items()])
-        print(f"{failed}: what failed, and why. {parts.folder} is kept, so that to run again tries only these again")
-    else:
-        parts.remove()
-        failed.unlink(missing_ok=True)
+    with Unfinished(args.out, notes) as kept:
+        missing = kept.missing(paths)
+        n_done = len(paths) - len(missing)
+        errors = batching.embed_files(model, missing, args.space, kept.add, batch_size=args.batch_size, n_done=n_done)
+        done = _usable(paths, errors)
+        write_table(args.out, [text_of(path) for path in done], kept.vectors(done), notes)
+        if errors:
+            write_rows(failed, ("path", "error"), [(text_of(path), error) for path, error in errors.items()])
+            print(f"{failed}: what failed, and why. {kept.folder} is kept, so that to run again tries only these again")
+        else:
+            kept.remove()
+            failed.unlink(missing_ok=True)
     print(f"{args.out}: {len(done)} embeddings of {model.spaces[args.space]} features{_skipped(errors)}")
     return SOME_FAILED if errors else 0
 

@@ -1,9 +1,7 @@
 """Embeddings on disk, so that no clip is embedded twice by one model.
 
-    <folder>/<2 hex digits>/<62 hex digits>     float32 [D], little-endian, and the SHA-256 of these bytes
-
-The name is the SHA-256 of the clip's content, so that neither a renamed nor a changed file is mistaken. A file is only
-ever put there whole: a killed run keeps what it had, and processes that share a folder do not disturb each other.
+The key is the SHA-256 of the clip's content, so that neither a renamed nor a changed file is mistaken. A killed run keeps
+what it had, and processes that share a folder do not disturb each other; see vectors.py.
 """
 
 from __future__ import annotations
@@ -11,7 +9,6 @@ from __future__ import annotations
 import hashlib
 import itertools
 import os
-import uuid
 from collections.abc import Callable, Collection
 from pathlib import Path
 from typing import Any
@@ -21,10 +18,10 @@ from tqdm import tqdm
 
 from mtslvr.sound import stream
 from mtslvr.sound.clips import raw_blocks
+from mtslvr.storage.vectors import Vectors
 
 BATCH = 32  # clips embedded between two writes
 CHUNK = 2**20  # bytes of a file read at a time
-DIGEST = 32  # bytes
 
 
 def default_folder() -> Path:
@@ -51,7 +48,7 @@ def embed(
         TypeError, ValueError: not several clips; a clip is no usable sound, or its vector is not finite.
         OSError: the folder cannot be written.
     """
-    folder = Path(folder)
+    kept = Vectors(Path(folder))
     one, named = stream.clips(clips)
     if one:
         raise TypeError(f"expected several clips, and got one {type(clips).__name__}: give a list, such as [clip]")
@@ -60,7 +57,7 @@ def embed(
     with tqdm(total=total, desc=description, unit="clip", delay=2, disable=None) as bar:
         while batch := [(name, _twice(clip)) for name, clip in itertools.islice(named, BATCH)]:
             contents = [content(clip, name) for name, clip in batch]
-            known = {digest: _read(_file(folder, digest)) for digest in set(contents)}
+            known = {digest: kept.read(digest) for digest in set(contents)}
             missing = {digest: pair for digest, pair in zip(contents, batch, strict=True) if known[digest] is None}
             if missing:
                 vectors = _embed(encoder, missing.values())
@@ -68,7 +65,7 @@ def embed(
                     if not np.isfinite(vector).all():
                         raise ValueError(f"the embedding of {name} holds NaN or infinity")
                     if content(clip, name) == digest:  # or else the file has changed since
-                        _write(_file(folder, digest), vector)
+                        kept.write(digest, vector)
                     known[digest] = vector
             found += [vector for digest in contents if (vector := known[digest]) is not None]
             bar.update(len(batch))
@@ -120,28 +117,3 @@ def _twice(clip: Any) -> Any:
     if not hasattr(clip, "seekable") or clip.seekable():
         clip.seek(0)
     return clip.read()
-
-
-def _file(folder: Path, digest: str) -> Path:
-    return folder / digest[:2] / digest[2:]
-
-
-def _read(path: Path) -> np.ndarray | None:
-    """The vector in a file; None where there is no such file, or it is damaged and has to be made anew."""
-    try:
-        data = path.read_bytes()
-    except FileNotFoundError:
-        return None
-    vector, check = data[:-DIGEST], data[-DIGEST:]
-    return np.frombuffer(vector, "<f4") if hashlib.sha256(vector).digest() == check else None
-
-
-def _write(path: Path, vector: np.ndarray) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    data = vector.astype("<f4").tobytes()
-    temporary = path.with_name(f".{uuid.uuid4().hex}")
-    try:
-        temporary.write_bytes(data + hashlib.sha256(data).digest())
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)

@@ -15,7 +15,6 @@ import hashlib
 import json
 import math
 import os
-import uuid
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -23,6 +22,8 @@ from typing import Any
 import safetensors
 import safetensors.torch
 import torch
+
+from mtslvr.storage import atomic
 
 CONFIG_FILE = "config.json"
 WEIGHTS_FILE = "model.safetensors"
@@ -103,21 +104,9 @@ def write(
     digest = {DIGEST: hashlib.sha256(weights).hexdigest()}
     text = json.dumps({**config, **digest}, indent=2, allow_nan=False) + "\n"
     parse_config(text.encode(), CONFIG_FILE)  # never write what read() would refuse
-    contents = {WEIGHTS_FILE: weights, CARD_FILE: card.encode(), CONFIG_FILE: text.encode()}
-
     folder.mkdir(parents=True, exist_ok=True)
-    temporary = {name: folder / f".{name}.{uuid.uuid4().hex[:8]}.tmp" for name in contents}
-    try:
-        for name, content in contents.items():
-            with open(temporary[name], "xb") as file:
-                file.write(content)
-                file.flush()
-                os.fsync(file.fileno())
-        for name in contents:
-            os.replace(temporary[name], folder / name)
-    finally:
-        for path in temporary.values():
-            path.unlink(missing_ok=True)
+    contents = {WEIGHTS_FILE: weights, CARD_FILE: card.encode(), CONFIG_FILE: text.encode()}
+    atomic.write({folder / name: content for name, content in contents.items()})
 
 
 def check_tensors(

@@ -7,10 +7,11 @@ import importlib.util
 import itertools
 import os
 import zipfile
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+from mtslvr.storage import atomic
 
 if TYPE_CHECKING:
     import numpy as np
@@ -51,7 +52,7 @@ def write_table(path: Path, names: Sequence[str], vectors: Iterable[np.ndarray],
         # The shortest text that reads back as the same float32.
         rows = ([name, *map(str, vector)] for name, vector in zip(names, vectors, strict=True))
         return write_rows(path, ["path", *map(str, range(len(first)))], rows)
-    with whole(path) as temporary:
+    with atomic.whole(path) as temporary:
         if path.suffix == ".npz":
             _write_npz(temporary, names, vectors, len(first), notes)
         else:
@@ -60,23 +61,10 @@ def write_table(path: Path, names: Sequence[str], vectors: Iterable[np.ndarray],
 
 def write_rows(path: Path, header: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
     """Write a .csv."""
-    with whole(path) as temporary, open(temporary, "w", newline="", encoding="utf-8") as file:
+    with atomic.whole(path) as temporary, open(temporary, "w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file)
         writer.writerow(header)
         writer.writerows(rows)
-
-
-@contextmanager
-def whole(path: Path) -> Iterator[Path]:
-    """A temporary name for a file, which gets its own name once it is written."""
-    temporary = path.with_name(f".{path.name}.tmp{path.suffix}")
-    try:
-        yield temporary
-        with open(temporary, "rb+") as file:
-            os.fsync(file)  # or a power cut may leave the name without the content
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 def _write_npz(

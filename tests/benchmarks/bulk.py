@@ -27,7 +27,7 @@ import soundfile
 from mtslvr.encoder import batching
 from mtslvr.encoder.model import MTSLVR
 from mtslvr.sound import stream
-from mtslvr.storage.parts import Parts
+from mtslvr.storage.vectors import Unfinished
 
 RATE = 16_000  # Hz
 CHECKED = 200  # rows of the table that are compared with what `embed` gives
@@ -112,18 +112,17 @@ def command(folder: Path, out: Path, until: Callable[[], bool] = lambda: False) 
 
 def kill_and_resume(model: MTSLVR, folder: Path, paths: Sequence[Path], out: Path) -> None:
     """Embed all files in two runs, the first of them killed half-way, and look whether anything was lost."""
-    seen: dict[Path, int] = {}
+    kept = out.with_name(f"{out.name}.parts")
 
     def half_way() -> bool:
-        for part in out.with_name(f"{out.name}.parts").glob("part-*.npz"):
-            seen[part] = seen.get(part) or len(np.load(part)["paths"])
-        return 2 * sum(seen.values()) >= len(paths)
+        return 2 * sum(1 for _ in kept.glob("??/*")) >= len(paths)
 
     seconds, memory = command(folder, out, half_way)
     if out.exists():
         return print(f"finished in {seconds:.1f} s, before it could be killed: give more --files")
     notes = {"space": "combined", "fingerprint": model.fingerprint}
-    n_left = len(Parts(out, notes).missing(paths))
+    with Unfinished(out, notes) as unfinished:
+        n_left = len(unfinished.missing(paths))
     n_kept = len(paths) - n_left
     print(
         f"killed after  {seconds:8.1f} s  {n_kept:6d} files kept  {n_kept / seconds:6.1f} files/s  peak {memory:.0f} MiB"

@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 import soundfile
 
-from mtslvr.storage import parts
 from tests.benchmarks import bulk
 
 
@@ -18,4 +17,3 @@ def test_the_benchmark_prints(tmp_path: Path, capsys: pytest.CaptureFixture[str]
     assert len(list(folder.iterdir())) == 6
     text = capsys.readouterr().out
     assert "batches of 16, decoded ahead" in text and "before it could be killed" in text
-    assert parts.PART_SECONDS == 10  # docs/bulk.md

@@ -20,7 +20,7 @@ from mtslvr.encoder import batching
 from mtslvr.encoder.config import EncoderConfig
 from mtslvr.encoder.model import MTSLVR
 from mtslvr.sound.files import find_sounds
-from mtslvr.storage import parts
+from mtslvr.storage.vectors import Unfinished
 
 
 @pytest.fixture
@@ -90,14 +90,14 @@ def test_a_run_that_was_killed_goes_on_where_it_was(
         wave = np.random.default_rng(i).normal(0, 0.1, 4000)
         soundfile.write(tmp_path / "in" / f"{i:03d}.wav", wave, 16_000)
     arguments = ["embed", str(tmp_path / "in"), "-o", str(tmp_path / "out.parquet"), "--space", "invariant"]
-    code = f"from mtslvr import cli, parts; parts.PART_FILES = 8; cli.main({arguments})"
+    code = f"from mtslvr.cli import parser; parser.main({arguments})"
     folder = tmp_path / "out.parquet.parts"
     with subprocess.Popen([sys.executable, "-c", code], cwd=Path(mtslvr.__file__).parent.parent) as process:
-        while process.poll() is None and len(list(folder.glob("part-*"))) < 3:
+        while process.poll() is None and len(list(folder.glob("*/*"))) < 24:
             time.sleep(0.01)
         process.kill()
     assert not (tmp_path / "out.parquet").exists()
-    n_kept = sum(len(np.load(part)["paths"]) for part in folder.glob("part-*"))
+    n_kept = len(list(folder.glob("??/" + "?" * 62)))
     assert main([*arguments[:-1], "variant"]) == 2 and "out.parquet.parts holds" in capsys.readouterr().err
 
     done: list[Path] = []
@@ -117,16 +117,17 @@ def test_a_run_that_was_killed_goes_on_where_it_was(
 
 
 def test_ctrl_c_loses_nothing(sounds: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    real = parts.Parts.add
+    real = Unfinished.add
 
-    def add(self: parts.Parts, path: Path, vector: np.ndarray) -> None:
+    def add(self: Unfinished, path: Path, vector: np.ndarray) -> None:
         real(self, path, vector)
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(parts.Parts, "add", add)
+    monkeypatch.setattr(Unfinished, "add", add)
     assert main(["embed", str(sounds), "-o", str(tmp_path / "out.npz")]) == 130
     notes = {"space": "combined", "fingerprint": MTSLVR.from_pretrained().fingerprint}
-    assert parts.Parts(tmp_path / "out.npz", notes).missing(find_sounds([sounds])) == [sounds / "one.wav"]
+    with Unfinished(tmp_path / "out.npz", notes) as kept:
+        assert kept.missing(find_sounds([sounds])) == [sounds / "one.wav"]
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="other systems have no such names")

@@ -98,7 +98,7 @@ def test_files_are_complete_before_the_first_is_renamed(model: Path, monkeypatch
 
     def spy(source: Path, target: Path) -> None:
         if not seen:
-            seen.extend(path.stat().st_size for path in model.glob(".*.tmp"))
+            seen.extend(path.stat().st_size for path in model.glob(".*.tmp*"))
             assert folder.read(model)[0] == CONFIG
         replace(source, target)
 

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
+from mtslvr.storage import atomic
 from training.evaluation.datasets.common import Dataset
 
 N_QUERIES = 1  # per class, as the paper has it
@@ -45,11 +46,8 @@ class Episodes:
 
     def save(self, path: str | os.PathLike[str], dataset: Dataset) -> None:
         """Write an npz, whole or not at all."""
-        path = Path(path)
-        temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-        with open(temporary, "wb") as file:
+        with atomic.whole(Path(path)) as temporary, open(temporary, "wb") as file:
             np.savez_compressed(file, support=self.support, query=self.query, digest=np.array(dataset.digest))
-        os.replace(temporary, path)
 
     @classmethod
     def load(cls, path: str | os.PathLike[str], dataset: Dataset) -> Episodes:
