@@ -11,6 +11,7 @@ import hashlib
 import json
 import os
 import re
+import weakref
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, suppress
 from pathlib import Path
@@ -86,6 +87,7 @@ class Unfinished:
         self._tags: dict[Path, bytes] = {}
         self._closing = ExitStack()
         self._closing.enter_context(atomic.locked(self.folder, "writing"))
+        weakref.finalize(self, self._closing.close)
         notes_file = self.folder / NOTES_FILE
         there = notes_file.read_bytes() if notes_file.exists() else None
         self._noted = there == self._notes
