@@ -66,7 +66,7 @@ class AudioEmbedder(TransformerMixin, BaseEstimator):
             X = X.tolist()
         one, named = stream.clips(X)
         if one:
-            raise ValueError(f"X is one clip, of type {type(X).__name__}: give a list, [clip], or of all clips at once")
+            raise ValueError(f"X is one clip, of type {type(X).__name__}: wrap it in a list, [clip]")
         model = self._encoder()
         columns = model.spaces.columns(self.space)
         clips = [clip for _, clip in named]

@@ -144,7 +144,7 @@ def test_a_grid_search_in_two_processes_shares_the_cache(model: MTSLVR, sounds: 
 @pytest.mark.parametrize(
     ("clips", "message"),
     [
-        ("a.wav", r"X is one clip, of type str: give a list, \[clip\]"),
+        ("a.wav", r"X is one clip, of type str: wrap it in a list, \[clip\]"),
         ((np.zeros(9, np.float32), RATE), "X is one clip"),
         ([], "empty list"),
         (["/nowhere/a.wav"], r"no such file: clip 0 \(/nowhere/a\.wav\)"),

@@ -63,7 +63,7 @@ def fit(args: Namespace) -> int:
         _need_matplotlib("--report")
     paths, labels = labelled_sounds(args.examples)
     model = _load(args)
-    embeddings = _examples(model, paths)
+    embeddings = _examples(model, paths, args.space)
     classifier = mtslvr.fit_fewshot(embeddings, labels, model=model, space=args.space, method=args.method, C=args.C)
     report = classifier.report([text_of(path) for path in paths])
     classifier.save_pretrained(args.out)
@@ -87,7 +87,8 @@ def predict(args: Namespace) -> int:
     novelty.threshold(args.reject, classifier.threshold_)  # before clips are embedded
     paths = find_sounds(args.paths)
     vectors: list[np.ndarray] = []
-    errors = batching.embed_files(classifier.embedder(), paths, "combined", lambda _, vector: vectors.append(vector))
+    encoder = classifier.embedder()
+    errors = batching.embed_files(encoder, paths, classifier.space, lambda _, vector: vectors.append(vector))
     done = _usable(paths, errors)
     embeddings = np.stack(vectors)
     named = classifier.predict(embeddings, reject=args.reject)
@@ -110,7 +111,7 @@ def evaluate(args: Namespace) -> int:
         _need_matplotlib("--plot")
     paths, labels = labelled_sounds(args.examples)
     model = _load(args)
-    points = learning_curve(model, _examples(model, paths), labels, shots=args.shots, n_draws=args.draws)
+    points = learning_curve(model, _examples(model, paths, "combined"), labels, shots=args.shots, n_draws=args.draws)
     n_classes = len(set(labels))
     print(f"{len(paths)} clips of {n_classes} classes, {args.draws} draws\n\n{text(points, n_classes)}")
     if args.plot is not None:
@@ -221,8 +222,8 @@ def _load(args: Namespace) -> MTSLVR:
     return mtslvr.MTSLVR.from_pretrained(args.model, revision=args.revision, device=args.device)
 
 
-def _examples(model: MTSLVR, paths: Sequence[Path]) -> np.ndarray:
-    """Embeddings of all files: float32 [n, D].
+def _examples(model: MTSLVR, paths: Sequence[Path], space: str) -> np.ndarray:
+    """Embeddings of all files in one space: float32 [n, D].
 
     Raises:
         ValueError: some cannot be embedded; each is told on stderr.
@@ -232,10 +233,8 @@ def _examples(model: MTSLVR, paths: Sequence[Path]) -> np.ndarray:
     from mtslvr.encoder import batching
 
     vectors: list[np.ndarray] = []
-    if errors := batching.embed_files(model, paths, "combined", lambda _, vector: vectors.append(vector)):
-        raise ValueError(
-            f"nothing was learned, because of {len(errors)} of {len(paths)} files: mend them, or take them away"
-        )
+    if errors := batching.embed_files(model, paths, space, lambda _, vector: vectors.append(vector)):
+        raise ValueError(f"{len(errors)} of {len(paths)} files could not be read (listed above): fix or remove them")
     return np.stack(vectors)
 
 

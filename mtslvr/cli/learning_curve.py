@@ -1,32 +1,34 @@
-"""How good a classifier of somebody's own sounds would be, by the number of recordings that it learns from."""
+"""The learning curve of a classifier of somebody's own sounds: accuracy by the number of recordings per class that it learns from."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import ArrayLike
+from sklearn.model_selection import cross_val_score
 from tqdm import tqdm
 
-from mtslvr.fewshot import FewShotClassifier, labels
+from mtslvr.fewshot import FewShotClassifier, inputs, labels
+from mtslvr.fewshot.linear import Numbers
 
 if TYPE_CHECKING:
     from mtslvr.encoder.model import MTSLVR
 
-SHOTS = (1, 2, 5, 10, 20)  # recordings a class
+SHOTS = (1, 2, 5, 10, 20)  # recordings per class
+PATIENCE = 100  # draws that fail before a number of shots is called impossible
 
 
 @dataclass(frozen=True)
 class Point:
-    """Accuracy at one number of recordings a class, over random draws of them.
+    """Accuracy at one number of recordings per class, over random draws of them.
 
     Args:
         space: columns that the classifier used.
         accuracy, low, high: %, mean over draws, and the range of the middle 90 % of them. Every class counts alike.
-        head_weights: mean share of the weights on each head in the space "combined".
     """
 
     n_shots: int
@@ -34,13 +36,51 @@ class Point:
     accuracy: float
     low: float
     high: float
-    head_weights: dict[str, float]
+
+
+@dataclass(frozen=True)
+class Draws:
+    """A splitter for scikit-learn: K random clips of every class to learn from, and all clips of other groups to judge on.
+
+    Args:
+        targets, groups: class and group number of each clip, [n].
+    """
+
+    targets: Numbers
+    groups: np.ndarray
+    n_shots: int
+    n_draws: int
+    seed: int = 0
+
+    def split(self, X: Any = None, y: Any = None, groups: Any = None) -> Iterator[tuple[Numbers, Numbers]]:
+        """Yields the numbers of the clips to learn from, and of those to judge on; fewer than `n_draws` where hardly any draw is possible."""
+        random = np.random.default_rng([self.seed, self.n_shots])
+        members = [np.flatnonzero(self.targets == number) for number in range(self.targets.max() + 1)]
+        n_drawn = n_failed = 0
+        while n_drawn < self.n_draws and n_failed < PATIENCE * (n_drawn + 1):
+            # A clip of every class is set aside with its group first, so that there is something to judge each on.
+            aside = np.zeros(len(self.targets), bool)
+            for number in random.permutation(len(members)):
+                if not aside[members[number]].any():
+                    aside |= self.groups == self.groups[random.choice(members[number])]
+            free = [clips[~aside[clips]] for clips in members]
+            if min(map(len, free)) < self.n_shots:
+                n_failed += 1
+                continue
+            support = np.concatenate([random.choice(clips, self.n_shots, replace=False) for clips in free])
+            yield support, np.flatnonzero(~np.isin(self.groups, self.groups[support]))
+            n_drawn += 1
+
+    def get_n_splits(self, X: Any = None, y: Any = None, groups: Any = None) -> int:
+        """The number of draws."""
+        return self.n_draws
 
 
 def learning_curve(
     model: MTSLVR,
     embeddings: np.ndarray,
     y: ArrayLike,
+    groups: Any = None,
     *,
     shots: Sequence[int] = SHOTS,
     n_draws: int = 100,
@@ -52,60 +92,52 @@ def learning_curve(
         model: what made the embeddings.
         embeddings: in the space "combined", float [n, D].
         y: a label for each.
-        shots: the numbers K; those that leave a class none to be judged on are passed over.
+        groups: the recording, speaker or the like of each; no group has clips on both sides. None: each is by itself.
+        shots: the numbers K; those that leave a class without a clip to be judged on are passed over.
         n_draws: for each K; every space gets the same ones.
 
     Returns:
         A point for each K and space.
 
     Raises:
-        ValueError: the smallest class has too few clips for any K; fewer than two classes; no draws.
+        ValueError: the smallest class has too few clips or groups for any K; fewer than two classes; no draws.
         TypeError: labels of several types.
     """
     classes, targets = labels.numbered(y, len(embeddings))
-    counts = np.bincount(targets)
-    possible = [n_shots for n_shots in sorted(set(shots)) if 1 <= n_shots < counts.min()]
-    if not possible:
-        raise ValueError(
-            f"class {classes.tolist()[counts.argmin()]!r} has {counts.min()} clips: none to judge on, if one learns from "
-            f"{min(shots, default=1)} a class. Record more of it, or leave it out"
-        )
+    numbers = inputs.group_numbers(groups, len(targets))
     if n_draws < 1:
         raise ValueError(f"n_draws is {n_draws}; expected at least 1")
-    members = [np.flatnonzero(targets == i) for i in range(len(classes))]
     points = []
-    for n_shots in tqdm(possible, "learning curve", delay=2, disable=None, leave=False):
-        rng = np.random.default_rng([seed, n_shots])
-        accuracies = {space: np.empty(n_draws) for space in model.spaces}
-        shares: list[dict[str, float]] = []
-        for draw in range(n_draws):
-            support = np.concatenate([rng.choice(clips, n_shots, replace=False) for clips in members])
-            query = np.setdiff1d(np.arange(len(targets)), support)
-            for space, found in accuracies.items():
-                classifier = FewShotClassifier(space=space, model=model).fit(embeddings[support], targets[support])
-                right = classifier.predict(embeddings[query]) == targets[query]
-                found[draw] = 100 * (np.bincount(targets[query], right) / np.bincount(targets[query])).mean()
-                if space == "combined":
-                    shares.append(classifier.head_weights_)
-        weights = {head: float(np.mean([share[head] for share in shares])) for head in shares[0]}
-        for space, found in accuracies.items():
+    for n_shots in tqdm(sorted(set(shots)), "learning curve", delay=2, disable=None, leave=False):
+        draws = list(Draws(targets, numbers, n_shots, n_draws, seed).split()) if n_shots > 0 else []
+        for space in model.spaces if draws else ():
+            classifier = FewShotClassifier(space=space, model=model)
+            found = 100 * cross_val_score(classifier, embeddings, targets, cv=draws, scoring="balanced_accuracy")
             low, high = np.percentile(found, [5, 95])
-            points.append(Point(n_shots, space, float(found.mean()), float(low), float(high), weights))
+            points.append(Point(n_shots, space, float(found.mean()), float(low), float(high)))
+    if not points:
+        counts = np.bincount(targets)
+        rare = counts.argmin()
+        n_groups = len(set(numbers[targets == rare]))
+        of = f" of {n_groups} groups" if groups is not None else ""
+        raise ValueError(
+            f"class {classes.tolist()[rare]!r} has {counts[rare]} clips{of}: each class needs at least one clip more, from a group "
+            f"of its own, than the {min(shots, default=1)} to learn from, to judge on. Record more of it, or leave it out"
+        )
     return points
 
 
 def text(points: Sequence[Point], n_classes: int) -> str:
-    """The curve as a table: recordings a class down, spaces across."""
+    """The curve as a table: recordings per class down, spaces across."""
     spaces = list(dict.fromkeys(point.space for point in points))
-    rows = [["recordings a class", *(f"{space} %" for space in spaces), "weight of the heads"]]
+    rows = [["recordings per class", *(f"{space} %" for space in spaces)]]
     for n_shots in dict.fromkeys(point.n_shots for point in points):
         row = {point.space: point for point in points if point.n_shots == n_shots}
         cells = [f"{row[space].accuracy:.1f} ({row[space].low:.0f} to {row[space].high:.0f})" for space in spaces]
-        weights = ", ".join(f"{head} {share:.2f}" for head, share in row["combined"].head_weights.items())
-        rows.append([str(n_shots), *cells, weights])
+        rows.append([str(n_shots), *cells])
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     lines = ["  ".join(cell.rjust(width) for cell, width in zip(row, widths, strict=True)) for row in rows]
-    return "\n".join([*lines, "", f"chance is {100 / n_classes:.1f} %; in brackets, where 90 % of the draws lie"])
+    return "\n".join([*lines, "", f"chance is {100 / n_classes:.1f} %; in brackets the range of 90 % of the draws"])
 
 
 def plot(points: Sequence[Point], n_classes: int, path: str | os.PathLike[str]) -> None:
@@ -123,7 +155,7 @@ def plot(points: Sequence[Point], n_classes: int, path: str | os.PathLike[str]) 
                 shots, [p.low for p in curve], [p.high for p in curve], alpha=0.15, label="90 % of draws, combined"
             )
     axes.axhline(100 / n_classes, color="grey", linestyle=":", linewidth=1, label="chance")
-    axes.set(xlabel="recordings a class", ylabel="accuracy %", ylim=(0, 100), xscale="log")
+    axes.set(xlabel="recordings per class", ylabel="accuracy %", ylim=(0, 100), xscale="log")
     axes.set_xticks(shots, [str(n_shots) for n_shots in shots])
     axes.minorticks_off()
     axes.spines[["top", "right"]].set_visible(False)

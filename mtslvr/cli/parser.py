@@ -60,7 +60,7 @@ def _parser() -> argparse.ArgumentParser:
     command.add_argument("examples", metavar="EXAMPLES", help=EXAMPLES)
     command.add_argument("-o", "--out", required=True, type=Path, help="classifier folder to write")
     command.add_argument("--space", default="combined", choices=["combined", "invariant", "variant"])
-    command.add_argument("--method", default="ridge", choices=["ridge", "logistic", "centroid", "paper"])
+    command.add_argument("--method", default="ridge", choices=["ridge", "logistic", "centroid"])
     command.add_argument("--C", default=10.0, type=float, help="inverse strength of the penalty (default: 10)")
     command.add_argument("--report", type=Path, metavar="REPORT.png", help="picture of the support set to write")
     command.set_defaults(command=commands.fit)
@@ -88,7 +88,9 @@ def _parser() -> argparse.ArgumentParser:
         "eval", parents=[model], help="say how good a classifier would be, by the number of recordings it learns from"
     )
     command.add_argument("examples", metavar="EXAMPLES", help=EXAMPLES)
-    command.add_argument("--shots", type=int, nargs="+", default=[1, 2, 5, 10, 20], help="recordings a class")
+    command.add_argument(
+        "--shots", type=int, nargs="+", default=[1, 2, 5, 10, 20], help="recordings per class (default: 1 2 5 10 20)"
+    )
     command.add_argument("--draws", type=int, default=100, help="random choices of them (default: 100)")
     command.add_argument("--plot", type=Path, metavar="CURVE.png", help="picture to write")
     command.set_defaults(command=commands.evaluate)

@@ -22,6 +22,11 @@ class Spaces(Mapping[str, int]):
             self._columns["invariant"] = slice(0, n_invariant)
             self._columns["variant"] = slice(n_invariant, n_invariant + n_variant)
 
+    @classmethod
+    def of(cls, width: int, n_invariant: int) -> Spaces:
+        """Those of embeddings of `width` columns, the first `n_invariant` of them the invariant head's; 0 or all: one head."""
+        return cls(width) if n_invariant in (0, width) else cls(n_invariant, width - n_invariant)
+
     def __getitem__(self, space: str) -> int:
         columns = self._columns[space]
         return columns.stop - columns.start

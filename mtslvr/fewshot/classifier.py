@@ -1,8 +1,4 @@
-"""The few-shot classifier: a scikit-learn estimator. Clips or their embeddings in, labels out.
-
-It learns a linear combination of the two heads' features. `head_weights_` is a row of the paper's table 6; what it does and
-does not tell is in docs/invariance.md.
-"""
+"""The few-shot classifier: a scikit-learn estimator. Clips or their embeddings in, labels out."""
 
 from __future__ import annotations
 
@@ -13,62 +9,71 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from sklearn.base import BaseEstimator, ClassifierMixin
+from sklearn.utils import check_array, check_random_state
 from sklearn.utils.validation import _num_samples, check_is_fitted, validate_data
 
+from mtslvr.encoder.spaces import NAMES, Spaces
 from mtslvr.fewshot import inputs, labels, linear, novelty
-from mtslvr.fewshot.linear import Floats
+from mtslvr.fewshot.learned import Learned
+from mtslvr.fewshot.linear import Floats, Numbers
 
 if TYPE_CHECKING:
     from mtslvr.encoder.model import MTSLVR
     from mtslvr.fewshot.report import Report
+    from mtslvr.fewshot.saved import Saved
+
+FLOATS = [np.float64, np.float32]
+SETTINGS = ("space", "method", "n_invariant", "C")  # that a folder keeps
+ATTRIBUTES = ("coef", "intercept", "support", "targets", "groups", "temperature", "unit", "threshold")
 
 
-def fit_fewshot(support: Any, labels: ArrayLike, *, model: Any = None, **options: Any) -> FewShotClassifier:
+def fit_fewshot(
+    support: Any, labels: ArrayLike, *, groups: Any = None, model: Any = None, **options: Any
+) -> FewShotClassifier:
     """Learn to name sounds from a few examples.
 
     Args:
         support: clips, a list of anything that `MTSLVR.embed` takes; or their embeddings, numeric [n, D].
         labels: one for each.
+        groups: the recording, speaker or the like of each, where several are from one; see `FewShotClassifier.fit`.
         model: the encoder: an MTSLVR, or the name of its folder or Hub repository; the default weights if not given.
         options: space, method and others, of `FewShotClassifier`.
 
     Raises:
         ValueError, TypeError: as `FewShotClassifier.fit`, and for a name as `MTSLVR.from_pretrained`.
     """
-    return FewShotClassifier(model=inputs.named(model), **options).fit(support, labels)
+    return FewShotClassifier(model=inputs.named(model), **options).fit(support, labels, groups)
 
 
 class FewShotClassifier(ClassifierMixin, BaseEstimator):
-    """Linear classifier of sounds by their embeddings, from one example a class on.
+    """Linear classifier of sounds by their embeddings, from one example per class on.
 
-    Wherever it takes X: a numeric 2-d array, tensor or data frame is embeddings, a row each; a list of anything that
-    `MTSLVR.embed` takes (paths, `(array, rate)`, ...) is clips, which `embedder()` embeds first.
+    Wherever it takes X: a numeric 2-d array, tensor or data frame is embeddings, one row per clip; a list of anything that
+    `MTSLVR.embed` takes (paths, `(array, rate)`, ...) is clips, which `embedder()` embeds first, in `space` alone.
+    Embeddings may have all columns of "combined", or those of `space`.
 
-    Every method ends in `scores = features @ coef_.T + intercept_`, the features being the chosen head's columns, centred on
-    the support set and divided by their root mean square norm. That is one number per head, so that both heads count
-    alike and a single shot, which knows no deviation within its class, is enough.
+    Every method ends in `scores = features @ coef_.T + intercept_`, the features being the chosen heads' columns, each head
+    of each clip brought to unit length. Embeddings of other encoders are best centred before, as by StandardScaler.
 
     Args:
         space: columns used; "combined" takes both heads, "invariant" or "variant" one of them.
         method: "ridge", least squares to the classes' indicators with an L2 penalty, solved in closed form; "logistic",
-            multinomial logistic regression with the same; "centroid", the nearest class mean; "paper", as the authors ran
-            it: one-vs-rest logistic regression on raw features by SGD, unregularised, adaptive rate from 0.1, at most 20
-            passes.
+            multinomial logistic regression with the same; "centroid", the nearest class mean.
         n_invariant: columns of the invariant head, which come first; None asks the model, and without one takes half of
             them. 0, or an odd number of columns, means an embedding of one head, which knows "combined" only.
         C: inverse strength of the penalty of "ridge" and "logistic"; > 0.
         model: the MTSLVR that embeds clips, and that made the embeddings, if those are given; None takes the package's
             default weights when there are clips, and knows nothing of where embeddings came from.
-        random_state: order of the examples in "paper"; the other methods are deterministic.
+        random_state: of the 2,000 clips that temperature, unit and threshold are measured on where there are more.
 
     Attributes:
         classes_: labels, sorted, of the type that came in, [n_classes].
         coef_, intercept_: float64 [n_classes, n_columns], [n_classes].
-        head_weights_: share of `sum |coef_|` on each head, {"invariant": .41, "variant": .59}; {"combined": 1.0} for one head.
-        temperature_: divisor of the scores in `predict_proba`, fitted to leave-one-out scores ("ridge" and "centroid").
-        support_, targets_: the support set: features, float64 [n, n_columns], and class numbers [n].
+        temperature_: divisor of the scores in `predict_proba`, from the leave-one-out scores and what is usual.
+        support_, targets_, groups_: the support set: features, float64 [n, n_columns], class numbers [n], and a number for the
+            group of each clip, int64 [n].
         unit_, threshold_: of `novelty`: a distance between features; what reject="auto" rejects above, in that unit.
-        n_features_in_, n_invariant_: D, the width of the embeddings; the columns of the invariant head.
+        n_features_in_, n_invariant_: D, the width of "combined"; the columns of the invariant head, 0 of one head.
         encoder_: fingerprint of the encoder whose embeddings were learned; None for embeddings that came without a model.
     """
 
@@ -88,40 +93,68 @@ class FewShotClassifier(ClassifierMixin, BaseEstimator):
         self.model = model
         self.random_state = random_state
 
-    def fit(self, X: Any, y: ArrayLike) -> FewShotClassifier:
+    def fit(self, X: Any, y: ArrayLike, groups: Any = None) -> FewShotClassifier:
         """Learn from a support set.
 
         Args:
             X: n clips, or embeddings [n, D].
             y: a label for each, of two classes at least; all of one type that sorts: strings, integers, tuples...
+            groups: the name of what each clip has in common with others, such as its recording or speaker. Clips of one group
+                are left out together, so that report and confidence are those for new groups. None: each is by itself.
 
         Raises:
             ValueError: a clip that is no usable sound (the message says which); NaN; embeddings of another width than the
-                model's; another number of labels than examples; fewer than two classes; an unknown space or method.
+                model's; another number of labels or groups than examples; fewer than two classes; an unknown space or method.
             TypeError: labels of several types; what is neither a clip nor embeddings.
         """
-        inputs.check_space(self.space)
+        if self.space not in NAMES:
+            raise ValueError(f"space={self.space!r}: expected one of {', '.join(NAMES)}")
         linear.check(self.method, self.C)
         clips = inputs.clips_in(X)
-        classes, targets = labels.numbered(y, _num_samples(X if clips is None else clips))
+        n = _num_samples(X if clips is None else clips)
+        classes, targets = labels.numbered(y, n)
+        group_numbers = inputs.group_numbers(groups, n)
         model = None if clips is None and self.model is None else inputs.encoder(self.model)
-        given = inputs.embeddings(X, clips, model)
-        embeddings = validate_data(self, given, dtype=[np.float64, np.float32])
-        self.n_invariant_ = inputs.invariant_width(embeddings.shape[1], model, self.n_invariant)
-        heads = inputs.heads(self.space, embeddings.shape[1], self.n_invariant_)
+        if clips is not None and model is not None:
+            spaces = inputs.spaces_of(model.spaces["combined"], model, self.n_invariant)
+            spaces.columns(self.space)  # refuses one that is not there before any work
+            vectors = inputs.embed(clips, model, self.space)
+        else:
+            vectors = validate_data(self, inputs.as_array(X), dtype=FLOATS)
+            if model is not None and vectors.shape[1] == model.spaces.get(self.space):
+                spaces = model.spaces
+            else:
+                spaces = inputs.spaces_of(vectors.shape[1], model, self.n_invariant)
+                vectors = vectors[:, spaces.columns(self.space)]
+        self.n_features_in_, self.n_invariant_ = spaces["combined"], spaces.get("invariant", 0)
         self.encoder_ = None if model is None else model.fingerprint
+        return self._learn(classes, self.features_of(vectors), targets, group_numbers)
 
-        self.classes_ = classes
-        chosen = {head: embeddings[:, columns].astype(np.float64) for head, columns in heads.items()}
-        self.mean_, self.scale_ = linear.scaling(list(chosen.values()), raw=self.method == "paper")
-        features = (np.hstack(list(chosen.values())) - self.mean_) / self.scale_
-        self.coef_, self.intercept_, held_out = linear.fit(self.method, features, targets, self.C, self.random_state)
-        self.temperature_ = linear.temperature(self.method, held_out, targets)
-        self.support_, self.targets_ = features, targets
-        self._left_out: Floats | None = None
-        self.unit_, self.threshold_ = novelty.measure(features, targets)
-        self.head_weights_ = linear.shares(self.coef_, chosen)
-        return self
+    def add(self, X: Any, y: ArrayLike, groups: Any = None) -> FewShotClassifier:
+        """Learn from more examples, of known or new classes, beside those of the support set, whose sound is not needed again.
+
+        The result is that of `fit` on all of them.
+
+        Args:
+            X, y, groups: as in `fit`; a group of a name that was given before is the same group.
+
+        Raises:
+            ValueError, TypeError: as `fit`, and as `embedder` for clips.
+            sklearn.exceptions.NotFittedError: `fit` was not called.
+        """
+        check_is_fitted(self)
+        clips = inputs.clips_in(X)
+        X = X if clips is None else clips
+        n = _num_samples(X)
+        known = self.classes_[self.targets_].tolist()
+        new = labels.check(y).tolist()
+        if len(new) != n:
+            raise ValueError(f"{n} examples in X, and {len(new)} labels in y: give one for each")
+        classes, targets = labels.numbered(known + new, len(known) + n)
+        numbers = inputs.group_numbers(groups, n, first=min(0, int(self.learned_.groups.min())))
+        features = self._features(X)
+        features, numbers = np.vstack([self.support_, features]), np.concatenate([self.groups_, numbers])
+        return self._learn(classes, features, targets, numbers)
 
     def predict(self, X: Any, *, reject: str | float | None = None, unknown_label: Any = "unknown") -> NDArray[Any]:
         """Label of each clip, or embedding [n, D]: [n], of the type that came in.
@@ -140,11 +173,11 @@ class FewShotClassifier(ClassifierMixin, BaseEstimator):
         check_is_fitted(self)
         threshold = novelty.threshold(reject, self.threshold_)  # before clips are embedded
         features = self._features(X)
-        named = self.classes_[self._scores(features).argmax(1)]
+        named = self.classes_[self.learned_.scores(features).argmax(1)]
         if reject is None:
             return np.asarray(named)
         answers = named.astype(object)
-        answers[novelty.nearest(features, self.support_) > threshold * self.unit_] = unknown_label
+        answers[self.learned_.novelty(features) > threshold] = unknown_label
         return np.asarray(answers)
 
     def predict_proba(self, X: Any) -> Floats:
@@ -155,7 +188,8 @@ class FewShotClassifier(ClassifierMixin, BaseEstimator):
         Raises:
             ValueError, NotFittedError: as `predict`.
         """
-        return linear.softmax(self._scores(self._features(X)), self.temperature_)
+        features = self._features(X)
+        return self.learned_.probabilities(features)
 
     def novelty(self, X: Any) -> Floats:
         """How far each clip, or embedding [n, D], lies from all that is known: float64 [n], 0 on a support clip.
@@ -166,7 +200,25 @@ class FewShotClassifier(ClassifierMixin, BaseEstimator):
         Raises:
             ValueError, NotFittedError: as `predict`.
         """
-        return np.asarray(novelty.nearest(self._features(X), self.support_) / self.unit_)
+        features = self._features(X)
+        return self.learned_.novelty(features)
+
+    @property
+    def head_weights_(self) -> dict[str, float]:
+        """Share of `sum |coef_|` on each head, as in the paper's table 6: it does not tell which head a task needs (docs/invariance.md)."""
+        check_is_fitted(self)
+        heads = Spaces.of(self.n_features_in_, self.n_invariant_).heads(self.space)
+        masses = np.split(np.abs(self.learned_.coef).sum(0), np.cumsum([c.stop - c.start for c in heads.values()])[:-1])
+        total = sum(mass.sum() for mass in masses) or np.inf
+        return {head: float(mass.sum() / total) for head, mass in zip(heads, masses, strict=True)}
+
+    def features_of(self, vectors: NDArray[Any]) -> Floats:
+        """What `learned_` takes, of vectors by `embedder()` in `space`: [n, n_columns] -> float64 of that shape.
+
+        Nothing is checked: this is for callers that embed by themselves, as `mtslvr.detect` does.
+        """
+        spaces = Spaces.of(self.n_features_in_, self.n_invariant_)
+        return linear.unit_heads(vectors, [spaces[head] for head in spaces.heads(self.space)])
 
     def embedder(self) -> MTSLVR:
         """The encoder of the clips to be named: `model`, or the default weights, if they are what was learned with.
@@ -183,9 +235,9 @@ class FewShotClassifier(ClassifierMixin, BaseEstimator):
         return model
 
     def report(self, names: Sequence[str] | None = None) -> Report:
-        """What the support set tells about the classifier, left out clip by clip, and what to do about it; print it.
+        """What the support set tells about the classifier, left out group by group, and what to do about it; print it.
 
-        "logistic" and "paper" are fitted again without each clip, once: that takes a while for hundreds of clips.
+        "logistic" is fitted again without each group, once: that takes a while for hundreds of clips.
 
         Args:
             names: what to call each clip of the support set, such as its path; else "clip 0", "clip 1", ...
@@ -197,12 +249,7 @@ class FewShotClassifier(ClassifierMixin, BaseEstimator):
         from mtslvr.fewshot.report import Report
 
         check_is_fitted(self)
-        scores: Floats | None = getattr(self, "_left_out", None)
-        if scores is None:
-            scores = linear.leave_one_out(self.method, self.support_, self.targets_, self.C, self.random_state)
-            self._left_out = scores  # without a closed form it took a fit for each clip
-        probabilities = linear.softmax(scores, self.temperature_)
-        return Report.of(self.classes_.tolist(), self.targets_, probabilities, self.support_, names)
+        return Report.of(self.classes_.tolist(), self.targets_, *self.learned_.judged, self.support_, names)
 
     def save_pretrained(self, save_directory: str | os.PathLike[str]) -> None:
         """Write config.json, model.safetensors and README.md into a folder. Labels: str, int, float or bool.
@@ -215,15 +262,15 @@ class FewShotClassifier(ClassifierMixin, BaseEstimator):
         """
         from mtslvr.fewshot import saved
 
-        check_is_fitted(self)
-        saved.save(self, save_directory)
+        report = self.report()
+        saved.save(self._saved(), report, save_directory)
 
     def push_to_hub(self, repo_id: str, *, commit_message: str = "Upload classifier", **upload: Any) -> str:
         """Upload to the Hugging Face Hub; returns the commit. See save_pretrained, and `hub.push` for token and others."""
         from mtslvr.fewshot import saved
 
-        check_is_fitted(self)
-        return saved.push(self, repo_id, commit_message=commit_message, **upload)
+        report = self.report()
+        return saved.push(self._saved(), report, repo_id, commit_message=commit_message, **upload)
 
     @classmethod
     def from_pretrained(
@@ -240,17 +287,41 @@ class FewShotClassifier(ClassifierMixin, BaseEstimator):
         """
         from mtslvr.fewshot import saved
 
-        return saved.load(cls, name_or_path, inputs.named(model), **download)
+        found = saved.load(name_or_path, **download)
+        model = inputs.named(model)
+        if model is not None:
+            inputs.check_encoder(model, found.encoder, found.n_features)
+        classifier = cls(**found.settings, model=model)
+        classifier.n_features_in_, classifier.n_invariant_ = found.n_features, found.n_invariant
+        classifier.encoder_ = found.encoder
+        return classifier._keep(found.classes, found.learned)
+
+    def _saved(self) -> Saved:
+        from mtslvr.fewshot.saved import Saved
+
+        settings = {name: getattr(self, name) for name in SETTINGS}
+        return Saved(settings, self.classes_, self.n_features_in_, self.n_invariant_, self.encoder_, self.learned_)
+
+    def _learn(
+        self, classes: NDArray[Any], features: Floats, targets: Numbers, groups: NDArray[np.int64]
+    ) -> FewShotClassifier:
+        random = check_random_state(self.random_state)
+        return self._keep(classes, Learned.of(self.method, self.C, features, targets, groups, random))
+
+    def _keep(self, classes: NDArray[Any], learned: Learned) -> FewShotClassifier:
+        self.classes_, self.learned_ = classes, learned
+        for name in ATTRIBUTES:
+            setattr(self, f"{name}_", getattr(learned, name))
+        return self
 
     def _features(self, X: Any) -> Floats:
-        """The chosen columns, centred and scaled: float64 [n, n_columns]."""
+        """Of clips, or of embeddings, checked: float64 [n, n_columns]."""
         check_is_fitted(self)
-        clips = inputs.clips_in(X)
-        given = inputs.embeddings(X, clips, None if clips is None else self.embedder())
-        embeddings = validate_data(self, given, dtype=[np.float64, np.float32], reset=False)
-        heads = inputs.heads(self.space, self.n_features_in_, self.n_invariant_)
-        chosen = np.hstack([embeddings[:, columns] for columns in heads.values()])
-        return np.asarray((chosen - self.mean_) / self.scale_)
-
-    def _scores(self, features: Floats) -> Floats:
-        return np.asarray(features @ self.coef_.T + self.intercept_)
+        clips, n_columns = inputs.clips_in(X), self.learned_.coef.shape[1]
+        if clips is not None:
+            return self.features_of(inputs.embed(clips, self.embedder(), self.space))
+        X = inputs.as_array(X)
+        if self.n_features_in_ != n_columns == getattr(X, "shape", (0, 0))[-1]:  # embedded in `space`
+            return self.features_of(check_array(X, dtype=FLOATS, estimator=self))
+        vectors = validate_data(self, X, dtype=FLOATS, reset=False)
+        return self.features_of(vectors[:, Spaces.of(self.n_features_in_, self.n_invariant_).columns(self.space)])

@@ -1,24 +1,26 @@
 """What a few-shot classifier learns from and names: embeddings, or clips, which an encoder embeds first.
 
-Embeddings are a numeric 2-d array, tensor or data frame, one row a clip. Clips are a list, or another iterable, of
+Embeddings are a numeric 2-d array, tensor or data frame, one row per clip. Clips are a list, or another iterable, of
 anything that `MTSLVR.embed` takes: paths, `(array, rate)`, ...
 """
 
 from __future__ import annotations
 
 import functools
+import hashlib
 import os
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import NDArray
 
+from mtslvr.encoder.spaces import Spaces
 from mtslvr.sound.clips import is_array, is_clip
 
 if TYPE_CHECKING:
     from mtslvr.encoder.model import MTSLVR
 
-SPACES = ("combined", "invariant", "variant")
 MAX_FEATURES = 8_000  # columns of embeddings; rows as long as this are waveforms: half a second at 16 kHz
 
 
@@ -29,10 +31,10 @@ def clips_in(X: Any) -> list[Any] | None:
         ValueError: one clip instead of a list; none, nested or unordered ones; waveforms as the rows of an array.
     """
     kind, shape = type(X).__name__, tuple(getattr(X, "shape", ()))
-    one_clip = f"X is one clip, of type {kind}: give a list, [clip], or of all clips at once"
+    one_clip = f"X is one clip, of type {kind}: wrap it in a list, [clip], or give a list of all clips"
     if len(shape) == 2 and shape[1] >= MAX_FEATURES:
         raise ValueError(
-            f"X has {shape[1]} columns: a 2-d array is embeddings, a row a clip, and these look like waveforms. "
+            f"X has {shape[1]} columns: a 2-d array is embeddings, one row per clip, and these look like waveforms. "
             "Give sound as a list of (array, rate), as in [(wave, 16_000) for wave in X]"
         )
     if len(shape) == 1 and (is_array(X) or hasattr(X, "iloc")):  # a column of a data frame
@@ -56,21 +58,24 @@ def clips_in(X: Any) -> list[Any] | None:
     return items if is_clip(items[0]) else None
 
 
-def embeddings(X: Any, clips: list[Any] | None, model: MTSLVR | None) -> Any:
-    """Embeddings, for scikit-learn to check: of the clips by the model, or X itself, a tensor of any kind as an array.
+def as_array(X: Any) -> Any:
+    """Embeddings for scikit-learn to check: a tensor of any kind and device as an array, anything else as it is."""
+    return X.double().numpy(force=True) if hasattr(X, "detach") else X
+
+
+def embed(clips: list[Any], model: MTSLVR, space: str) -> NDArray[np.float32]:
+    """The vectors of clips in one space: float32 [n, D].
 
     Raises:
         TypeError, ValueError: as `MTSLVR.embed`; the clips are embeddings, in a list.
     """
-    if clips is None or model is None:
-        return X.double().numpy(force=True) if hasattr(X, "detach") else X
     lengths = {len(clip) for clip in clips if is_array(clip) and clip.ndim == 1}
     if vectors := lengths & set(model.spaces.values()):
         raise ValueError(
             f"X is a list with arrays of {max(vectors)} numbers, as long as embeddings by {model}: give embeddings as one 2-d "
             "array, np.stack(X), and sound with its rate, as (array, rate)"
         )
-    return model.embed(clips)
+    return model.embed(clips, space=space)
 
 
 def encoder(model: Any) -> MTSLVR:
@@ -113,46 +118,50 @@ def check_encoder(model: MTSLVR, fingerprint: str | None, width: int) -> None:
         )
 
 
-def invariant_width(width: int, model: MTSLVR | None, wanted: int | None) -> int:
-    """Columns of the invariant head, of embeddings of `width`: as wanted, or as the model has them, or else half.
+def spaces_of(width: int, model: MTSLVR | None, n_invariant: int | None) -> Spaces:
+    """The spaces of embeddings of `width` columns: as wanted, or as the model has them, or else two heads of one width.
+
+    Args:
+        n_invariant: columns of the invariant head; 0 or all of them for embeddings of one head.
 
     Raises:
-        ValueError: the model's embeddings have another width.
+        ValueError: the model's embeddings have another width; n_invariant is out of range, or not the model's.
     """
     if model is not None and width not in model.spaces.values():
         raise ValueError(
             f"X has {width} features, and embeddings by {model} do not: give embeddings that this model made, or drop model="
         )
-    if wanted is not None:
-        return wanted
-    if model is not None:
-        return model.spaces.get("invariant", 0) if width == model.spaces["combined"] else 0
-    return 0 if width % 2 else width // 2  # an odd number of columns is one head's
-
-
-def check_space(space: str) -> None:
-    """Refuse what is not one of SPACES with ValueError."""
-    if space not in SPACES:
-        raise ValueError(f"space={space!r}: expected one of {', '.join(SPACES)}")
-
-
-def heads(space: str, width: int, n_invariant: int) -> dict[str, slice]:
-    """Columns of each head that a space uses, of embeddings of `width` columns whose first `n_invariant` are invariant.
-
-    Raises:
-        ValueError: n_invariant is out of range; one head of two is wanted where there are not two.
-    """
+    if n_invariant is None:
+        if model is not None:
+            return model.spaces if width == model.spaces["combined"] else Spaces(width)
+        n_invariant = 0 if width % 2 else width // 2  # an odd number of columns is one head's
     if not isinstance(n_invariant, (int, np.integer)) or not 0 <= n_invariant <= width:
         raise ValueError(f"n_invariant={n_invariant!r}: expected 0 to {width}, the width of the embeddings")
-    if n_invariant in (0, width):
-        if space != "combined":
-            raise ValueError(
-                f"space={space!r} needs embeddings of two heads, and these have {width} columns of one: "
-                "use space='combined', or say with n_invariant how many columns are the invariant head's"
-            )
-        return {"combined": slice(0, width)}
-    both = {"invariant": slice(0, int(n_invariant)), "variant": slice(int(n_invariant), width)}
-    return both if space == "combined" else {space: both[space]}
+    return Spaces.of(width, int(n_invariant))
+
+
+def group_numbers(groups: Any, n: int, *, first: int = 0) -> NDArray[np.int64]:
+    """A number for the group of each of n examples, [n]: the same name has the same number in every classifier.
+
+    Args:
+        groups: a name for each, such as that of its recording or speaker: str, int, ...; None: each is a group of its own.
+        first: the number that is given last to those before, which have no name; these are counted down from it.
+
+    Raises:
+        ValueError: another number of groups than examples.
+    """
+    if groups is None:
+        return np.arange(first - 1, first - 1 - n, -1)
+    names = [name.item() if isinstance(name, np.generic) else name for name in groups]
+    if len(names) != n:
+        raise ValueError(f"{n} examples in X, and {len(names)} groups: give one for each, or none")
+    if missing := [i for i, name in enumerate(names) if name is None or name != name]:
+        raise ValueError(
+            f"groups: example {missing[0]} has none: give each the name of its recording, speaker or the like"
+        )
+    # Half of 64 bits are left to those without a name. Names are not kept: a folder that is shared does not tell them.
+    digests = {name: hashlib.sha256(repr(name).encode()).digest() for name in set(names)}
+    return np.array([int.from_bytes(digests[name][:8], "little") >> 1 for name in names], np.int64)
 
 
 @functools.cache

@@ -12,11 +12,10 @@ from functools import cached_property
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
+from scipy.stats import binomtest
 
-from mtslvr.fewshot.linear import class_means
+from mtslvr.fewshot.linear import Floats, Numbers, class_means
 
-Z95 = 1.959964  # standard normal quantile of a two-sided 95 % interval
 MAX_LISTED = 5  # of confusions, suspects and so on that the text names
 MAX_DRAWN = 25  # classes that the pictures have room for
 
@@ -45,22 +44,21 @@ class Report:
     def of(
         cls,
         classes: list[Any],
-        targets: NDArray[np.intp],
-        probabilities: NDArray[np.float64],
-        features: NDArray[np.float64],
+        targets: Numbers,
+        named: Numbers,
+        probability: Floats,
+        features: Floats,
         names: Sequence[str] | None = None,
     ) -> Report:
-        """From leave-one-out probabilities [n, C], NaN for the only clip of its class, and features [n, d]."""
+        """From what the others call each clip [n], how sure they are of it [n], and features [n, d]."""
         names = [f"clip {clip}" for clip in range(len(targets))] if names is None else list(map(str, names))
         if len(names) != len(targets):
             raise ValueError(f"{len(names)} names for {len(targets)} clips: give one for each, or none")
-        judged = np.isfinite(probabilities[:, 0])
-        filled = np.where(judged[:, None], probabilities, 0.0)
         return cls(
             classes=list(classes),
             targets=targets.tolist(),
-            named=np.where(judged, filled.argmax(1), -1).tolist(),
-            probability=filled.max(1).round(4).tolist(),
+            named=named.tolist(),
+            probability=probability.round(4).tolist(),
             places=_plane(features, targets).round(4).tolist(),
             names=names,
         )
@@ -221,13 +219,11 @@ def wilson(right: int, n: int) -> tuple[float, float]:
     """95 % interval of a share, right of n (Wilson 1927, Probable inference); NaN if n is 0."""
     if n == 0:
         return math.nan, math.nan
-    share, spread = right / n, Z95**2 / n
-    middle = (share + spread / 2) / (1 + spread)
-    half = Z95 / (1 + spread) * math.sqrt(share * (1 - share) / n + spread / (4 * n))
-    return (0.0 if right == 0 else middle - half), (1.0 if right == n else middle + half)
+    interval = binomtest(right, n).proportion_ci(0.95, method="wilson")
+    return float(interval.low), float(interval.high)
 
 
-def _plane(features: NDArray[np.float64], targets: NDArray[np.intp]) -> NDArray[np.float64]:
+def _plane(features: Floats, targets: Numbers) -> Floats:
     """Principal plane of the class means: [n, d] -> [n, 2]."""
     means = class_means(features, targets)
     centre = means.mean(0)

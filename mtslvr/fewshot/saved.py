@@ -6,132 +6,136 @@ import json
 import math
 import os
 import tempfile
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar, cast
+from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
-from mtslvr.fewshot import inputs, labels, linear
+from mtslvr.encoder.spaces import Spaces
+from mtslvr.fewshot import labels, linear
+from mtslvr.fewshot.learned import Learned
+from mtslvr.fewshot.report import Report
 from mtslvr.storage import folder, hub
+from mtslvr.storage.assets import DEFAULT_MODEL
 
-if TYPE_CHECKING:
-    from mtslvr.encoder.model import MTSLVR
-    from mtslvr.fewshot.report import Report
-
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 MODEL_TYPE = "mtslvr-fewshot"
-SETTINGS = ("space", "method", "n_invariant", "C")
-NUMBERS = ("temperature_", "unit_", "threshold_")
-ARRAYS = ("coef_", "intercept_", "mean_", "scale_", "support_")
-T = TypeVar("T")
+SETTINGS = {"space", "method", "n_invariant", "C"}
+NUMBERS = ("temperature", "unit", "threshold")
+ARRAYS = ("coef", "intercept", "support", "targets", "groups")
 
 
-def save(classifier: Any, save_directory: str | os.PathLike[str], name: str | None = None) -> None:
-    """Write a fitted classifier, with a card that loads it by this name; by the folder's if there is none.
+@dataclass(frozen=True)
+class Saved:
+    """A fitted classifier but for its encoder: its parameters, what it was fitted on, and what it learned.
+
+    Args:
+        settings: the parameters that SETTINGS names.
+        classes: labels, sorted.
+        n_features, n_invariant: columns of "combined", and of the invariant head in it.
+        encoder: fingerprint of the encoder, if it is known.
+    """
+
+    settings: dict[str, Any]
+    classes: NDArray[Any]
+    n_features: int
+    n_invariant: int
+    encoder: str | None
+    learned: Learned
+
+
+def save(saved: Saved, report: Report, save_directory: str | os.PathLike[str], name: str | None = None) -> None:
+    """Write a classifier, with a card that loads it by this name; by the folder's if there is none.
 
     Raises:
         TypeError: labels that are not str, int, float or bool.
     """
     name = name or Path(save_directory).resolve().name
-    settings = {key: getattr(classifier, key) for key in SETTINGS}
+    learned = saved.learned
     config = {
         "model_type": MODEL_TYPE,
         "format_version": FORMAT_VERSION,
-        "settings": settings,
-        "labels": labels.to_json(classifier.classes_),
-        "encoder": classifier.encoder_,
-        "n_features": classifier.n_features_in_,
-        "n_invariant": int(classifier.n_invariant_),
-        "head_weights": classifier.head_weights_,
-        "numbers": {name: float(getattr(classifier, name)) for name in NUMBERS},
+        "settings": saved.settings,
+        "labels": labels.to_json(saved.classes),
+        "encoder": saved.encoder,
+        "n_features": saved.n_features,
+        "n_invariant": saved.n_invariant,
+        "numbers": {number: getattr(learned, number) for number in NUMBERS},
     }
-    tensors = {name: torch.from_numpy(np.asarray(getattr(classifier, name))) for name in ARRAYS}
-    tensors["support_"] = tensors["support_"].float()  # as the embeddings were; half the size
-    tensors["targets_"] = torch.from_numpy(classifier.targets_)
-    folder.write(save_directory, config, tensors, _card(classifier, classifier.report(), name))
+    tensors = {array: torch.from_numpy(getattr(learned, array)) for array in ARRAYS}
+    tensors["support"] = tensors["support"].float()  # as the embeddings were; half the size
+    folder.write(save_directory, config, tensors, _card(saved, report, name))
 
 
-def push(classifier: Any, repo_id: str, **upload: Any) -> str:
-    """Write a fitted classifier to the Hub; see `hub.push`."""
+def push(saved: Saved, report: Report, repo_id: str, **upload: Any) -> str:
+    """Write a classifier to the Hub; see `hub.push`."""
     with tempfile.TemporaryDirectory() as temporary:
-        save(classifier, temporary, repo_id)
+        save(saved, report, temporary, repo_id)
         return hub.push(repo_id, temporary, **upload)
 
 
-def load(cls: type[T], name_or_path: str | os.PathLike[str], model: MTSLVR | None, **download: Any) -> T:
-    """Read a classifier; see `FewShotClassifier.from_pretrained`."""
+def load(name_or_path: str | os.PathLike[str], **download: Any) -> Saved:
+    """Read a classifier from a folder or the Hub; see `FewShotClassifier.from_pretrained`.
+
+    Raises:
+        ValueError: it is no classifier's folder, or damaged; the message names the file.
+    """
     path = hub.resolve(name_or_path, **download)
     config, tensors = folder.read(path)
-    source = str(path / folder.CONFIG_FILE)
-    if config.get("model_type") != MODEL_TYPE:
-        raise ValueError(
-            f"{source}: model_type is {config.get('model_type')!r}, expected {MODEL_TYPE!r}: this is no few-shot classifier"
-        )
-    if config.get("format_version") != FORMAT_VERSION:
-        raise ValueError(
-            f"{source}: format_version is {config.get('format_version')!r}, this release reads {FORMAT_VERSION}: update mtslvr"
-        )
+    source, weights = str(path / folder.CONFIG_FILE), str(path / folder.WEIGHTS_FILE)
+    if (kind := config.get("model_type")) != MODEL_TYPE:
+        raise ValueError(f"{source}: model_type is {kind!r}, expected {MODEL_TYPE!r}: this is no few-shot classifier")
+    if (version := config.get("format_version")) != FORMAT_VERSION:
+        remedy = "fit it again" if version == 1 else "update mtslvr"
+        raise ValueError(f"{source}: format_version is {version!r}, and this release reads {FORMAT_VERSION}: {remedy}")
     try:
         settings = config["settings"]
-        if set(settings) != set(SETTINGS):
+        if set(settings) != SETTINGS:
             raise ValueError(f"settings are {sorted(settings)}, expected {sorted(SETTINGS)}")
-        classifier = cast(Any, cls)(**settings, model=model)
-        inputs.check_space(classifier.space)
-        linear.check(classifier.method, classifier.C)
+        linear.check(settings["method"], settings["C"])
         classes = labels.from_json(**config["labels"])
         numbers = {name: float(config["numbers"][name]) for name in NUMBERS}
-        shares = {str(head): float(share) for head, share in config["head_weights"].items()}
-        encoder = config["encoder"]
+        encoder, width, n_invariant = config["encoder"], config["n_features"], config["n_invariant"]
         if not isinstance(encoder, (str, type(None))):
             raise ValueError(f"encoder is {encoder!r}, expected a fingerprint or null")
-        width, n_invariant = int(config["n_features"]), config["n_invariant"]
-        heads = inputs.heads(classifier.space, width, n_invariant)
-        if classifier.n_invariant not in (None, n_invariant):
-            raise ValueError(f"n_invariant is {n_invariant}, and {classifier.n_invariant} in the settings")
+        if type(width) is not int or type(n_invariant) is not int or not 0 <= n_invariant <= width < 2**31:
+            raise ValueError(f"n_features is {width!r} and n_invariant {n_invariant!r}, expected whole numbers")
+        if settings["n_invariant"] not in (None, n_invariant):
+            raise ValueError(f"n_invariant is {n_invariant}, and {settings['n_invariant']} in the settings")
+        n_columns = Spaces.of(width, n_invariant)[settings["space"]]
     except (KeyError, TypeError, ValueError, OverflowError, AttributeError) as error:
         raise ValueError(f"{source} is not a few-shot classifier's configuration: {error!r}") from error
     if bad := [name for name, number in numbers.items() if not 0 < number < math.inf]:
         raise ValueError(f"{source} is damaged: {bad[0]} is {numbers[bad[0]]}, expected a number above 0")
-    if set(shares) != set(heads) or not 0 < width < 2**31:
-        raise ValueError(f"{source} is not a few-shot classifier's configuration: {shares}, width {width}")
-    if model is not None:
-        inputs.check_encoder(model, encoder, width)
 
-    n_columns = sum(columns.stop - columns.start for columns in heads.values())
-    n_clips = tensors["targets_"].numel() if "targets_" in tensors else 0
+    n_clips = tensors["targets"].numel() if "targets" in tensors else 0
     real, whole = torch.zeros(()), torch.zeros((), dtype=torch.int64)
     expected = {
-        "coef_": real.expand(len(classes), n_columns),
-        "intercept_": real.expand(len(classes)),
-        "mean_": real.expand(n_columns),
-        "scale_": real.expand(n_columns),
-        "support_": real.expand(n_clips, n_columns),
-        "targets_": whole.expand(n_clips),
+        "coef": real.expand(len(classes), n_columns),
+        "intercept": real.expand(len(classes)),
+        "support": real.expand(n_clips, n_columns),
+        "targets": whole.expand(n_clips),
+        "groups": whole.expand(n_clips),
     }
-    weights = path / folder.WEIGHTS_FILE
-    folder.check_tensors(tensors, expected, source=str(weights))
-    arrays = {name: tensor.double().numpy() for name, tensor in tensors.items()}
-    if not np.array_equal(np.unique(arrays["targets_"]), np.arange(len(classes))):
+    folder.check_tensors(tensors, expected, source=weights)
+    targets = tensors["targets"].numpy().astype(np.intp)
+    if not np.array_equal(np.unique(targets), np.arange(len(classes))):
         raise ValueError(
-            f"{weights} is damaged: targets_ must hold each class number, 0 to {len(classes) - 1}, and no other"
+            f"{weights} is damaged: targets must hold each class number, 0 to {len(classes) - 1}, and no other"
         )
-    if not (arrays["scale_"] > 0).all():
-        raise ValueError(f"{weights} is damaged: scale_ must be above 0")
-
-    fitted: dict[str, Any] = {**arrays, **numbers, "classes_": classes, "head_weights_": shares, "encoder_": encoder}
-    fitted |= {"n_features_in_": width, "n_invariant_": n_invariant}
-    fitted["targets_"] = arrays["targets_"].astype(np.intp)
-    for name, value in fitted.items():
-        setattr(classifier, name, value)
-    return cast("T", classifier)
+    coef, intercept, support = (tensors[name].double().numpy() for name in ("coef", "intercept", "support"))
+    groups = tensors["groups"].numpy().astype(np.int64)
+    learned = Learned(settings["method"], settings["C"], coef, intercept, support, targets, groups, **numbers)
+    return Saved(settings, classes, width, n_invariant, encoder, learned)
 
 
-def _card(classifier: Any, report: Report, name: str) -> str:
-    shares = ", ".join(f"{head} {share:.2f}" for head, share in classifier.head_weights_.items())
-    made = f"the encoder `{classifier.encoder_}`" if classifier.encoder_ else "an encoder that was not written down"
+def _card(saved: Saved, report: Report, name: str) -> str:
+    default = f"`{saved.encoder}`" in (DEFAULT_MODEL / folder.CARD_FILE).read_text(encoding="utf-8")
+    made = f"the encoder `{saved.encoder}`" if saved.encoder else "an encoder that was not written down"
     accuracy = "unknown" if math.isnan(report.accuracy) else f"{report.accuracy:.1%}"
-    default = classifier.encoder_ is not None and classifier.encoder_ == inputs.encoder(None).fingerprint
     model = "" if default else ', model="the name of that encoder"'
     return "\n".join(
         [
@@ -144,7 +148,7 @@ def _card(classifier: Any, report: Report, name: str) -> str:
             f"# A few-shot sound classifier: {len(report.classes)} classes from {len(report.targets)} clips",
             "",
             f"Fitted on embeddings by {made}" + (", the default weights of mtslvr" if default else "") + ". "
-            f"Weight of the heads: {shares}. Leave-one-out accuracy: {accuracy}.",
+            f"Leave-one-out accuracy: {accuracy}.",
             "",
             "```",
             str(report),

@@ -92,7 +92,7 @@ def page(model: MTSLVR, folder: Path) -> Any:
         colours: dict[str, str] = {}
         for (label, _), colour in zip(sounds, COLOURS, strict=True):
             colours.setdefault(label, colour)
-        shown = learned(report, classifier.head_weights_, colours)
+        shown = learned(report, colours)
         file = write_zip(classifier, tempfile.mkdtemp(dir=folder))
         return [notice(lines), shown, gr.update(value=str(file), visible=True)]
 

@@ -1,4 +1,4 @@
-"""What the demo in the browser shows of a classifier, as HTML: how good it is, the weights of the heads, a map of the sounds.
+"""What the demo in the browser shows of a classifier, as HTML: how good it is, and a map of the sounds.
 
 Names of files and classes come from a visitor: all text is escaped.
 """
@@ -17,8 +17,8 @@ WIDTH, HEIGHT, EDGE = 560, 300, 22  # of the map, in units of the picture
 CARD_COLOURS = "\n".join(f".card.class-{i} {{ border-top: 5px solid {c} }}" for i, c in enumerate(COLOURS))  # CSS
 
 
-def learned(report: Report, head_weights: Mapping[str, float], colours: Mapping[str, str]) -> str:
-    """A report, the share of the weights on each head, and the map.
+def learned(report: Report, colours: Mapping[str, str]) -> str:
+    """A report, and the map.
 
     Args:
         colours: of each class.
@@ -47,7 +47,6 @@ def learned(report: Report, head_weights: Mapping[str, float], colours: Mapping[
             f"<p>{text}</p>",
             f"<div class='part key'>{key}</div>",
             *(f"<p class='quiet'>{line}</p>" for line in lines),
-            f"<div class='part'>{_weights(head_weights)}</div>",
             f"<div class='part'><h3>Map of the sounds</h3>{_map(report, colours)}",
             "<p class='quiet'>Close together: they sound alike to the encoder. Ringed: the others name it wrongly.</p></div></div>",
         ]
@@ -66,14 +65,6 @@ def _score(row: Mapping[str, float]) -> str:
 
 def _dot(colour: str) -> str:
     return f"<span class='dot' style='background:{colour}'></span>"
-
-
-def _weights(shares: Mapping[str, float]) -> str:
-    parts = [
-        f"<span style='flex:{share:.3f};background:{colour}' title='{head}'>{head} {share:.0%}</span>"
-        for (head, share), colour in zip(shares.items(), ("#4a5f8a", "#5d8a7d"), strict=False)
-    ]
-    return f"<h3>Weight of the heads</h3><div class='weights'>{''.join(parts)}</div>"
 
 
 def _map(report: Report, colours: Mapping[str, str]) -> str:

@@ -5,7 +5,9 @@ import shutil
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import golden
 import numpy as np
@@ -19,7 +21,9 @@ from mtslvr.cli.parser import main
 from mtslvr.encoder import batching
 from mtslvr.encoder.config import EncoderConfig
 from mtslvr.encoder.model import MTSLVR
+from mtslvr.fewshot import linear
 from mtslvr.sound.files import find_sounds
+from mtslvr.storage import folder
 from mtslvr.storage.vectors import Unfinished
 
 
@@ -203,6 +207,21 @@ def test_fit_from_a_table(classifier: Path, tmp_path: Path, capsys: pytest.Captu
     assert (tmp_path / "clf" / "config.json").read_bytes() == (classifier / "config.json").read_bytes()
 
 
+def test_fit_loads_fits_and_hashes_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    done: list[str] = []
+
+    def counted(name: str, real: Callable[..., Any]) -> Callable[..., Any]:
+        return lambda *args, **kwargs: done.append(name) or real(*args, **kwargs)  # type: ignore[func-returns-value]
+
+    monkeypatch.setattr(folder, "read", counted("read", folder.read))
+    monkeypatch.setattr(folder, "fingerprint", counted("hash", folder.fingerprint))
+    monkeypatch.setattr(linear, "fit", counted("fit", linear.fit))
+    rows = [f"{DEMO / kind / f'{i}.ogg'},{kind}" for kind in ("drum", "thunder") for i in (1, 2)]
+    (tmp_path / "clips.csv").write_text("\n".join(["path,label", *rows]))
+    assert main(["fit", str(tmp_path / "clips.csv"), "-o", str(tmp_path / "clf")]) == 0
+    assert sorted(done) == ["fit", "hash", "read"]
+
+
 def test_eval(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     for kind in ("drum", "thunder"):
         (tmp_path / "in" / kind).mkdir(parents=True)
@@ -210,7 +229,7 @@ def test_eval(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
             shutil.copy(DEMO / kind / f"{i}.ogg", tmp_path / "in" / kind)
     assert main(["eval", str(tmp_path / "in"), "--draws", "2", "--plot", str(tmp_path / "curve.png")]) == 0
     text = capsys.readouterr().out
-    assert "6 clips of 2 classes, 2 draws" in text and "recordings a class" in text and "chance is 50.0 %" in text
+    assert "6 clips of 2 classes, 2 draws" in text and "recordings per class" in text and "chance is 50.0 %" in text
     assert (tmp_path / "curve.png").read_bytes().startswith(b"\x89PNG")
     assert main(["eval", str(tmp_path / "in"), "--shots", "3"]) == 2
     assert "class 'drum' has 3 clips: none to judge on" in capsys.readouterr().err
@@ -257,7 +276,7 @@ def test_a_bad_example_is_an_error_that_names_it(tmp_path: Path, capsys: pytest.
     for command in (["fit", str(tmp_path / "in"), "-o", str(tmp_path / "clf")], ["eval", str(tmp_path / "in")]):
         assert main(command) == 2
         told = capsys.readouterr().err
-        assert "broken.wav" in told and "empty.wav" in told and "because of 2 of 4 files" in told
+        assert "broken.wav" in told and "empty.wav" in told and "2 of 4 files could not be read" in told
     assert not (tmp_path / "clf").exists()
 
 

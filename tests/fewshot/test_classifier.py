@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -20,16 +21,8 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import FunctionTransformer
 from sklearn.utils.estimator_checks import check_estimator
 
-from mtslvr.fewshot import FewShotClassifier, linear, novelty
+from mtslvr.fewshot import FewShotClassifier, calibration, linear, novelty
 from mtslvr.fewshot.report import Report, wilson
-
-
-def clip_weights(targets: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Ridge's weight of each clip, n in all, and the shares of the classes."""
-    weight = 1 / np.sqrt(np.bincount(targets))[targets]
-    weight *= len(targets) / weight.sum()
-    return weight, np.bincount(targets, weight) / len(targets)
-
 
 # scikit-learn's contract
 
@@ -112,58 +105,124 @@ def test_learns(method: str, shots: int) -> None:
 def test_ridge_minimises_its_loss(shape: tuple[int, int]) -> None:
     rng = np.random.default_rng(0)
     features, targets = rng.standard_normal(shape), np.arange(shape[0]) % 7 % 3  # 3 classes, unbalanced
-    found = linear.fit("ridge", features, targets, 10.0, 0)
-    weight, shares = clip_weights(targets)
+    found = linear.fit("ridge", features, targets, 10.0)
     for number in range(3):
 
         def loss(w: np.ndarray, number: int = number) -> float:
             errors = (targets == number) - features @ w[:-1] - w[-1]
-            return float((weight * errors**2).sum() + (w[:-1] ** 2).sum() / 10.0)
+            return float((errors**2).sum() + (w[:-1] ** 2).sum() / 10.0)
 
         best = minimize(loss, np.zeros(shape[1] + 1), options={"gtol": 1e-8}).x
         np.testing.assert_allclose(found.weights[number], best[:-1], atol=1e-5)
-        np.testing.assert_allclose(found.biases[number], best[-1] - shares[number] + 1 / 3, atol=1e-5)
+        np.testing.assert_allclose(found.biases[number], best[-1] - (targets == number).mean() + 1 / 3, atol=1e-5)
 
 
-@pytest.mark.parametrize("shape", [(12, 30), (40, 6)], ids=["wide", "tall"])
-def test_ridge_held_out_scores_are_those_of_a_fit_without_the_clip(shape: tuple[int, int]) -> None:
+# Class 2 has one clip; class 0 is all of group 3, which holds clips of class 1 too.
+GROUPED = np.array([0, 0, 1, 1, 1, 1, 2, 3, 3, 3, 3]), np.array([3, 3, 3, 4, 4, 5, 6, 7, 8, 8, 9])
+
+
+@pytest.mark.parametrize("method", linear.METHODS)
+@pytest.mark.parametrize("width", [4, 30], ids=["tall", "wide"])
+@pytest.mark.parametrize("grouped", [False, True], ids=["clips", "groups"])
+def test_leave_one_out_is_a_fit_without_the_clip(method: str, width: int, grouped: bool) -> None:
     rng = np.random.default_rng(0)
-    features, targets = rng.standard_normal(shape), np.arange(shape[0]) % 7 % 3
-    weight, shares = clip_weights(targets)
-    held_out = linear.fit("ridge", features, targets, 10.0, 0).held_out
-    assert held_out is not None
-    for i in range(len(targets)):
-        others = np.arange(len(targets)) != i
-        design = np.hstack([features[others], np.ones((len(targets) - 1, 1))])
-        penalty = np.diag([0.1] * shape[1] + [0.0])
-        slow = np.linalg.solve(
-            design.T @ (weight[others, None] * design) + penalty,
-            design.T @ (weight[others, None] * np.eye(3)[targets[others]]),
-        )
-        np.testing.assert_allclose(held_out[i], np.append(features[i], 1.0) @ slow - shares + 1 / 3, atol=1e-8)
+    targets, groups = GROUPED if grouped else (np.array([0, 0, 1, 1, 1, 1, 2, 3, 3, 3, 3]), np.arange(11))
+    features = linear.unit_heads(rng.standard_normal((11, width)), [width])
+    scores = linear.leave_out(linear.fit(method, features, targets, 10.0), targets, groups)
+    unjudged = [0, 1, 6] if grouped else [6]  # no other clip of their class
+    np.testing.assert_array_equal(np.flatnonzero(np.isnan(scores).any(1)), unjudged)
+    for i in np.setdiff1d(np.arange(11), unjudged):
+        others = np.flatnonzero(groups != groups[i])
+        known, numbers = np.unique(targets[others], return_inverse=True)
+        again = linear.fit(method, features[others], numbers, 10.0)
+        expected = np.full(4, -np.inf)
+        expected[known] = again.weights @ features[i] + again.biases
+        found = scores[i, known] - scores[i, known].max()  # what all classes share is free
+        expected = expected[known] - expected[known].max()
+        np.testing.assert_allclose(found, expected, atol=1e-3 if method == "logistic" else 1e-6)
+        assert np.isneginf(np.delete(scores[i], known)).all()
 
 
-@pytest.mark.parametrize("method", ["centroid", "logistic"])
-def test_leave_one_out_is_a_fit_without_the_clip(method: str) -> None:
+@pytest.mark.parametrize("method", linear.METHODS)
+def test_the_report_is_that_of_classifiers_fitted_without_each_clip(method: str) -> None:
+    """README's own case, two classes of two clips, and others, by the estimator itself."""
+    for n_classes, shots in ((2, 2), (5, 2), (3, 4)):
+        X, y = clusters(n_classes=n_classes, shots=shots, noise=2.5)
+        report = FewShotClassifier(method=method).fit(X, y).report()
+        others = [np.arange(len(y)) != i for i in range(len(y))]
+        again = [FewShotClassifier(method=method).fit(X[o], y[o]).predict(X[~o])[0] for o in others]
+        assert report.named == again
+
+
+def test_groups_are_left_out_together() -> None:
+    """Recordings that sound like themselves and not like their class: without groups the report is far too good."""
     rng = np.random.default_rng(0)
-    features, targets = rng.standard_normal((9, 5)), np.array([0, 0, 0, 0, 1, 1, 1, 1, 2])
-    scores = linear.leave_one_out(method, features, targets, 10.0, 0)
-    assert np.isnan(scores[8]).all(), "the only clip of its class cannot be judged"
-    for i in range(8):
-        others = np.arange(9) != i
-        without = linear.fit(method, features[others], targets[others], 10.0, 0)
-        expected = without.weights @ features[i] + without.biases
-        np.testing.assert_allclose(scores[i] - scores[i].max(), expected - expected.max(), atol=1e-6)
+    recordings = np.repeat(np.arange(24), 2)
+    X = np.repeat(rng.standard_normal((24, 40)), 2, 0) + 0.1 * rng.standard_normal((48, 40))
+    y = recordings % 3
+    apart, mixed = FewShotClassifier().fit(X, y, groups=recordings), FewShotClassifier().fit(X, y)
+    assert mixed.report().accuracy > 0.9 and apart.report().accuracy < 0.6  # chance is 1/3
+    assert mixed.temperature_ < apart.temperature_ / 2, "nor may it be so sure"
+    np.testing.assert_array_equal(apart.coef_, mixed.coef_)
+    named = FewShotClassifier().fit(X, y, groups=[f"recording {number}" for number in recordings])
+    assert named.report().named == apart.report().named
+    for groups, message in ((recordings[1:], "48 examples in X, and 47 groups"), ([None] * 48, "example 0 has none")):
+        with pytest.raises(ValueError, match=message):
+            FewShotClassifier().fit(X, y, groups=groups)
+
+
+@pytest.mark.parametrize("method", linear.METHODS)
+def test_adding_is_fitting_on_all(method: str) -> None:
+    X, y = clusters(n_classes=5, noise=2.0)
+    names, groups = np.array(list("abcde"))[y], np.arange(30) // 2
+    new = np.flatnonzero((y == 4) | (np.arange(30) % 3 == 0))  # a new class, and more of those known
+    old = np.setdiff1d(np.arange(30), new)
+    grown = FewShotClassifier(method=method).fit(X[old], names[old], groups=groups[old])
+    assert grown.add(X[new], names[new], groups=groups[new]) is grown
+    order = np.concatenate([old, new])
+    whole = FewShotClassifier(method=method).fit(X[order], names[order], groups=groups[order])
+    assert grown.classes_.tolist() == list("abcde")
+    np.testing.assert_allclose(grown.predict_proba(X), whole.predict_proba(X), atol=1e-6)
+    assert grown.report() == whole.report()
+    alone = FewShotClassifier(method=method).fit(X[old], names[old]).add(X[new], names[new])
+    assert len(set(alone.groups_)) == 30, "without groups each clip is one"
+
+
+def test_what_cannot_be_added_changes_nothing() -> None:
+    X, y = clusters()
+    classifier = FewShotClassifier().fit(X, y)
+    before = classifier.predict_proba(X)
+    for extra, labels, error, message in (
+        (X[:2], ["dog", "cat"], TypeError, "several types"),
+        (X[:2], [1], ValueError, "2 examples in X, and 1 labels"),
+        (X[:2, 1:], [1, 1], ValueError, "39 features"),
+        (X[:2] * np.nan, [1, 1], ValueError, "NaN"),
+    ):
+        with pytest.raises(error, match=message):
+            classifier.add(extra, labels)
+    np.testing.assert_array_equal(classifier.predict_proba(X), before)
+    with pytest.raises(NotFittedError):
+        FewShotClassifier().add(X, y)
 
 
 def test_centroid_is_the_nearest_mean() -> None:
     X, y = clusters(noise=3.0)
     queries, _ = clusters(shots=20, noise=3.0, seed=1)
     classifier = FewShotClassifier(method="centroid").fit(X, y)
-    features = classifier._features(queries)
+    heads = [queries[:, :20], queries[:, 20:]]
+    features = np.hstack([head / np.linalg.norm(head, axis=1, keepdims=True) for head in heads])
     means = np.stack([classifier.support_[y == number].mean(0) for number in range(4)])
     slow = [np.argmin([np.linalg.norm(feature - mean) for mean in means]) for feature in features]
     np.testing.assert_array_equal(classifier.predict(queries), slow)
+
+
+def test_one_shot_is_the_nearest_neighbour_by_cosine() -> None:
+    X, y = clusters(n_classes=12, shots=1, noise=3.0)
+    X -= 7
+    queries = clusters(n_classes=12, shots=20, noise=3.0, seed=1)[0] - 7
+    unit = [np.hstack([h / np.linalg.norm(h, axis=1, keepdims=True) for h in np.split(x, 2, 1)]) for x in (X, queries)]
+    found = FewShotClassifier(method="centroid").fit(X, y).predict(queries)
+    np.testing.assert_array_equal(found, y[(unit[1] @ unit[0].T).argmax(1)])
 
 
 def test_heads_count_alike() -> None:
@@ -247,22 +306,50 @@ def test_novelty_against_a_slow_oracle() -> None:
         [np.linalg.norm(clip - other) for other in support[targets != t]]
         for clip, t in zip(support, targets, strict=True)
     ]
-    unit, threshold = novelty.measure(support, targets)
+    random, alone = np.random.RandomState(0), np.arange(9)
+    unit, threshold = novelty.measure(support, targets, alone, random)
     assert unit == pytest.approx(np.median([min(row) for row in others]))
     strangers = np.array([min(row) for row in others])
     known = np.array([min(np.linalg.norm(support[i] - support[j]) for j in range(9) if j != i) for i in range(8)])
     accepted, rejected = np.mean(strangers <= threshold * unit + 1e-9), np.mean(known > threshold * unit + 1e-9)
     assert abs(accepted - rejected) <= 1 / 8 + 1e-9
-    assert novelty.measure(support[[0, 3, 6]], np.arange(3))[1] == novelty.THRESHOLD
+    # With groups the clips of one are no acquaintances of each other.
+    groups = np.array([0, 0, 1, 2, 3, 4, 5, 5, 6])
+    unit, threshold = novelty.measure(support, targets, groups, random)
+    known = np.array(
+        [min(np.linalg.norm(support[i] - support[j]) for j in range(9) if groups[j] != groups[i]) for i in range(6)]
+    )
+    accepted, rejected = np.mean(strangers <= threshold * unit + 1e-9), np.mean(known > threshold * unit + 1e-9)
+    assert abs(accepted - rejected) <= 1 / 6 + 1e-9
+    assert novelty.measure(support[[0, 3, 6]], np.arange(3), np.arange(3), random)[1] == novelty.THRESHOLD
 
 
 def test_blocks_do_not_change_novelty(monkeypatch: pytest.MonkeyPatch) -> None:
     X, y = clusters()
     features = X.astype(np.float64)
-    whole = novelty.measure(features, y), novelty.nearest(features + 1, features)
+    alone, random = np.arange(len(y)), np.random.RandomState(0)
+    whole = novelty.measure(features, y, alone, random), novelty.nearest(features + 1, features)
     monkeypatch.setattr(novelty, "BLOCK", 50)
-    assert novelty.measure(features, y) == pytest.approx(whole[0])
+    assert novelty.measure(features, y, alone, random) == pytest.approx(whole[0])
     np.testing.assert_allclose(novelty.nearest(features + 1, features), whole[1], rtol=1e-6)
+
+
+@pytest.mark.parametrize("module", [calibration, novelty])
+def test_subsets_are_random_and_not_strided(module: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Classes in turn: every second or fourth clip is of one class, which alone is easy."""
+    X, y = clusters(n_classes=4, shots=100, noise=3.0)
+    X, y = X.reshape(4, 100, -1).swapaxes(0, 1).reshape(400, -1), y.reshape(4, 100).T.ravel()
+    easy = y == 0
+    X[easy] = X[easy].mean(0)
+    whole = FewShotClassifier().fit(X, y)
+    monkeypatch.setattr(module, "MAX_CLIPS", 100)
+    some = FewShotClassifier().fit(X, y)
+    assert some.temperature_ == pytest.approx(whole.temperature_, rel=0.3)
+    assert some.threshold_ == pytest.approx(whole.threshold_, rel=0.1)
+    assert some.unit_ == pytest.approx(whole.unit_, rel=0.1)
+    again, other = FewShotClassifier().fit(X, y), FewShotClassifier(random_state=1).fit(X, y)
+    figures = [(fitted.temperature_, fitted.unit_, fitted.threshold_) for fitted in (some, again, other)]
+    assert figures[0] == figures[1] != figures[2]
 
 
 # bad input
@@ -304,7 +391,7 @@ def test_bad_input() -> None:
         ({"C": float("inf")}, "C=inf: expected a number above 0"),
         ({"n_invariant": 41}, "n_invariant=41: expected 0 to 40"),
         ({"n_invariant": 2.5}, "n_invariant=2.5: expected 0 to 40"),
-        ({"n_invariant": 0, "space": "variant"}, "needs embeddings of two heads"),
+        ({"n_invariant": 0, "space": "variant"}, "space is 'variant'; this model has 'combined'"),
     ],
 )
 def test_bad_settings(settings: dict[str, Any], message: str) -> None:
@@ -344,7 +431,7 @@ def test_report() -> None:
     X, y = clusters(shots=6, noise=0.7)
     names = np.array(["cat", "dog", "owl", "pig"])[y]
     names[2] = "dog"  # a cat
-    X, names = np.vstack([X, X[:1] * 2]), np.append(names, "yak")  # a class of one clip
+    X, names = np.vstack([X, -X[:1]]), np.append(names, "yak")  # a class of one clip
     report = FewShotClassifier().fit(X, names).report()
     found = report.to_dict()
     assert (found["clips"], found["judged"]) == (25, 24)
@@ -395,7 +482,7 @@ def test_map_shows_what_separates() -> None:
     targets = np.repeat(np.arange(3), 10)
     features = rng.standard_normal((30, 50))
     features[:, :2] += 9 * np.array([[1, 0], [0, 1], [-1, -1]])[targets]
-    places = np.array(Report.of([0, 1, 2], targets, np.full((30, 3), np.nan), features).places)
+    places = np.array(Report.of([0, 1, 2], targets, np.full(30, -1), np.zeros(30), features).places)
     means = np.stack([places[targets == number].mean(0) for number in range(3)])
     nearest = np.linalg.norm(places[:, None] - means, axis=2).argmin(1)
     np.testing.assert_array_equal(nearest, targets)

@@ -37,11 +37,12 @@ class Ear:
     def __sklearn_clone__(self) -> Ear:
         return self
 
-    def embed(self, clips: list[Any]) -> np.ndarray:
+    def embed(self, clips: list[Any], space: str = "combined") -> np.ndarray:
         self.heard += len(clips)
+        self.asked = space
         if strangers := [name for name in clips if name not in self.names]:
             raise ValueError(f"no such file: {strangers[0]}")
-        return np.stack([self.vectors[self.names.index(name)] for name in clips])
+        return np.stack([self.vectors[self.names.index(name)] for name in clips])[:, self.spaces.columns(space)]
 
 
 @pytest.fixture(scope="module")
@@ -88,6 +89,38 @@ def test_clips_are_embedded_once_and_by_the_model() -> None:
         np.testing.assert_array_equal(getattr(by_clips, method)(ear.names), getattr(by_vectors, method)(ear.vectors))
     assert by_clips.predict(ear.names, reject="auto").dtype == object
     assert by_clips.embedder() is ear and by_clips.score(ear.names, ear.labels) == 1
+
+
+@pytest.mark.parametrize("space", ["invariant", "variant", "combined"])
+def test_only_the_space_that_is_used_is_embedded(space: str) -> None:
+    ear = Ear()
+    columns = ear.spaces.columns(space)
+    by_clips = FewShotClassifier(space=space, model=ear).fit(ear.names, ear.labels)
+    assert ear.asked == space and by_clips.n_features_in_ == 40
+    by_vectors = FewShotClassifier(space=space, model=ear).fit(ear.vectors, ear.labels)
+    by_columns = FewShotClassifier(space=space, model=ear).fit(ear.vectors[:, columns], ear.labels)
+    expected = by_vectors.predict_proba(ear.vectors)
+    for classifier in (by_clips, by_vectors, by_columns):
+        for X in (ear.names, ear.vectors, ear.vectors[:, columns]):
+            np.testing.assert_array_equal(classifier.predict_proba(X), expected)
+        assert ear.asked == space
+    with pytest.raises(ValueError, match="X has 39 features, but FewShotClassifier is expecting 40"):
+        by_clips.predict(ear.vectors[:, 1:])
+
+
+def test_one_head_costs_one_head(model: mtslvr.MTSLVR, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The network is asked for the head of the space alone, in fit and predict."""
+    asked = []
+    real = mtslvr.MTSLVR.forward
+    monkeypatch.setattr(
+        mtslvr.MTSLVR,
+        "forward",
+        lambda self, waves, space="combined": asked.append(space) or real(self, waves, space),  # type: ignore[func-returns-value]
+    )
+    clips = [(wave, RATE) for wave in tones(4)]
+    classifier = mtslvr.fit_fewshot(clips, [0, 1] * 2, model=model, space="invariant")
+    classifier.predict(clips)
+    assert set(asked) == {"invariant"}
 
 
 @pytest.mark.parametrize(
@@ -164,15 +197,15 @@ def test_the_fingerprint_follows_the_weights(model: mtslvr.MTSLVR) -> None:
 @pytest.mark.parametrize(
     ("X", "message"),
     [
-        ("dog.wav", "X is one clip, of type .*: give a list"),
-        (Path("dog.wav"), "X is one clip, of type .*: give a list"),
-        (b"RIFF", "X is one clip, of type .*: give a list"),
-        ((np.zeros(RATE), RATE), "X is one clip, of type .*: give a list"),
-        ({"array": np.zeros(RATE), "sampling_rate": RATE}, "X is one clip, of type .*: give a list"),
-        (np.zeros(RATE), "X is one clip, of type .*: give a list"),
+        ("dog.wav", "X is one clip, of type .*: wrap it in a list"),
+        (Path("dog.wav"), "X is one clip, of type .*: wrap it in a list"),
+        (b"RIFF", "X is one clip, of type .*: wrap it in a list"),
+        ((np.zeros(RATE), RATE), "X is one clip, of type .*: wrap it in a list"),
+        ({"array": np.zeros(RATE), "sampling_rate": RATE}, "X is one clip, of type .*: wrap it in a list"),
+        (np.zeros(RATE), "X is one clip, of type .*: wrap it in a list"),
         (np.zeros((3, RATE)), r"16000 columns.*look like waveforms.*list of \(array, rate\)"),
         (torch.zeros(3, RATE), r"16000 columns.*look like waveforms"),
-        ({"dog": ["0.wav"]}, "X is one clip, of type dict: give a list"),
+        ({"dog": ["0.wav"]}, "X is one clip, of type dict: wrap it in a list"),
         ({"0.wav", "1.wav"}, "X is a set, which has no order"),
         ([["0.wav", "1.wav"], ["2.wav"]], "X is a list of lists of clips: give one flat list"),
         ([], "X is an empty list"),

@@ -6,13 +6,18 @@ the inner products of a task's clips: K, [n_tasks, n_support + n_queries, n_supp
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import torch
+from sklearn.exceptions import ConvergenceWarning
+from sklearn.linear_model import SGDClassifier
 from torch import Tensor
 
 from mtslvr.fewshot import FewShotClassifier
+from mtslvr.fewshot.labels import MANY_CLASSES
 from training.evaluation.episodes import Episodes
 
 CLASSIFIERS = ("ridge", "logistic", "centroid", "cosine", "paper")
@@ -29,8 +34,9 @@ def accuracies(
     Args:
         features: float [n_clips, D].
         heads: the columns of each head that is used.
-        classifier: "ridge", "logistic", "centroid" and "paper" are FewShotClassifier's methods, with their defaults; "cosine" is
-            the nearest class mean of vectors that were centred on the support set and brought to unit length.
+        classifier: "ridge", "logistic" and "centroid" are FewShotClassifier's methods, with their defaults; "paper" is as the
+            authors ran it, see `paper_classifier`; "cosine" is the nearest class mean of vectors that were centred on the
+            support set, each head divided by its root mean square norm there, and brought to unit length.
 
     Returns:
         float64 [n_tasks], in 0..1.
@@ -65,30 +71,25 @@ def predictions(
     return torch.cat(found).reshape(episodes.query.shape).numpy()
 
 
-def scaled(head: Tensor, n_support: int) -> Tensor:
-    """FewShotClassifier's scaling: centred on the support's mean, and divided by the root mean square norm of the support.
-
-    [n_tasks, n_support + n_queries, width] -> the same.
-    """
-    head = head - head[:, :n_support].mean(1, keepdim=True)
-    energy = head[:, :n_support].square().sum(-1).mean(1)
-    return head / torch.where(energy > 0, energy, 1.0).sqrt()[:, None, None]
+def unit(head: Tensor) -> Tensor:
+    """FewShotClassifier's features: each vector of a head [..., width] brought to unit length."""
+    return head / head.norm(dim=-1, keepdim=True).clamp_min(torch.finfo(head.dtype).tiny)
 
 
 def _products(heads: list[Tensor], n_support: int, *, cosine: bool) -> Tensor:
-    """Inner products of a task's clips with its support, each head scaled.
+    """Inner products of a task's clips with its support.
 
     [n_tasks, n_support + n_queries, width] each -> [n_tasks, n_support + n_queries, n_support].
     """
-    products = squares = torch.zeros(())
-    for head in heads:
-        head = scaled(head, n_support)
-        products = products + head @ head[:, :n_support].mT
-        squares = squares + head.square().sum(-1)
-    if cosine:
-        norms = squares.clamp_min(torch.finfo(squares.dtype).tiny).sqrt()
-        products = products / norms[:, :, None] / norms[:, None, :n_support]
-    return products
+    parts = [torch.cat([_scaled(head, n_support) for head in heads], -1)] if cosine else heads
+    return sum((unit(part) @ unit(part)[:, :n_support].mT for part in parts), torch.zeros(()))
+
+
+def _scaled(head: Tensor, n_support: int) -> Tensor:
+    """Centred on the support's mean, and divided by the root mean square norm of the support."""
+    head = head - head[:, :n_support].mean(1, keepdim=True)
+    energy = head[:, :n_support].square().sum(-1).mean(1)
+    return head / torch.where(energy > 0, energy, 1.0).sqrt()[:, None, None]
 
 
 def _centroid(products: Tensor, n_ways: int, n_shots: int) -> Tensor:
@@ -102,17 +103,16 @@ def _centroid(products: Tensor, n_ways: int, n_shots: int) -> Tensor:
 def ridge(products: Tensor, n_ways: int, n_shots: int) -> Tensor:
     """Scores of the queries by least squares to the classes' indicators, L2 penalty: [n_tasks, n_queries, n_ways]."""
     n_support = n_ways * n_shots
-    return products[:, n_support:] @ ridge_duals(products[:, :n_support], n_ways, n_shots)
+    kernel, queries = products[:, :n_support], products[:, n_support:]
+    return (queries - kernel.mean(1, keepdim=True)) @ ridge_duals(kernel, n_ways, n_shots)
 
 
 def ridge_duals(kernel: Tensor, n_ways: int, n_shots: int) -> Tensor:
-    """A of (K + 1 / C) A = Y, [n_tasks, n_support, n_ways]; the weights are A^T times the support's features.
-
-    No intercept is needed, for the features are centred and the classes of one size.
-    """
+    """A of (K + 1 / C) A = Y, K and Y centred, [n_tasks, n_support, n_ways]; the weights are A^T times the support's features."""
     targets = torch.eye(n_ways, dtype=kernel.dtype).repeat_interleave(n_shots, 0) - 1 / n_ways
     penalty = torch.eye(n_ways * n_shots, dtype=kernel.dtype) / FewShotClassifier().C
-    return torch.linalg.solve(kernel + penalty, targets)
+    centred = kernel - kernel.mean(1, keepdim=True)
+    return torch.linalg.solve(centred - centred.mean(2, keepdim=True) + penalty, targets)
 
 
 def _logistic(products: Tensor, n_ways: int, n_shots: int) -> Tensor:
@@ -143,10 +143,25 @@ def _logistic(products: Tensor, n_ways: int, n_shots: int) -> Tensor:
     return queries @ A
 
 
+def paper_classifier(features: np.ndarray, targets: np.ndarray) -> SGDClassifier:
+    """As the authors ran it: one class against the rest, logistic regression on raw features, by SGD without a penalty.
+
+    Fitted to features [n, D] and class numbers [n].
+    """
+    rate: dict[str, Any] = {"learning_rate": "adaptive", "eta0": 0.1, "max_iter": 20}
+    model = SGDClassifier(loss="log_loss", penalty=None, random_state=0, **rate)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ConvergenceWarning)  # the number of passes is part of the method
+        warnings.filterwarnings("ignore", MANY_CLASSES)
+        return model.fit(features.astype(np.float64), targets)
+
+
 def _one_by_one(features: np.ndarray, clips: np.ndarray, n_support: int, n_shots: int) -> np.ndarray:
     """The paper's classifier goes through the samples one by one, so it is run as it is, task by task."""
     targets = np.repeat(np.arange(n_support // n_shots), n_shots)
-    classifier = FewShotClassifier(method="paper", n_invariant=0)
     return np.stack(
-        [classifier.fit(features[task[:n_support]], targets).predict(features[task[n_support:]]) for task in clips]
+        [
+            paper_classifier(features[task[:n_support]], targets).predict(features[task[n_support:]].astype(np.float64))
+            for task in clips
+        ]
     )

@@ -22,8 +22,8 @@ from numpy.typing import NDArray
 from sklearn.metrics import roc_auc_score
 from tqdm import tqdm
 
-from mtslvr.fewshot import FewShotClassifier, linear
-from mtslvr.fewshot.inputs import SPACES
+from mtslvr.encoder.spaces import NAMES as SPACES
+from mtslvr.fewshot import FewShotClassifier, calibration
 from mtslvr.fewshot.linear import METHODS
 from mtslvr.storage import cache
 from training.evaluation import sets
@@ -128,7 +128,7 @@ def study(
         right = (default.predict(queries) == targets).astype(float)
         probabilities = default.predict_proba(queries)  # softmax(scores / temperature_)
         scores = default.temperature_ * np.log(probabilities.clip(1e-300))
-        before += reliability(linear.softmax(scores, 1.0), right)
+        before += reliability(calibration.probabilities(scores, 1.0), right)
         after += reliability(probabilities, right)
         if len(strangers):
             near, far = default.novelty(queries), default.novelty(strangers)

@@ -1,6 +1,6 @@
 """How much of each head a task wants: its share of the classifier's weights (arXiv 2305.17191, table 6), and accuracy over the mix.
 
-The mix is two numbers: each head's inner products, once scaled as FewShotClassifier scales them, are multiplied by 2 s (invariant)
+The mix is two numbers: each head's inner products, of vectors of unit length as FewShotClassifier takes them, are multiplied by 2 s (invariant)
 and 2 (1 - s) (variant). At s = 1/2 that is the classifier as it is; at 0 and 1 one head is left. s is not fitted to a task,
 which knows too little, but may be fitted to a data set, and then be tried on another.
 """
@@ -13,10 +13,9 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from mtslvr.fewshot import FewShotClassifier
 from training.evaluation.episodes import Episodes
 from training.evaluation.report import interval
-from training.evaluation.solvers import CHUNK, ridge, ridge_duals, scaled
+from training.evaluation.solvers import CHUNK, paper_classifier, ridge, ridge_duals, unit
 
 SHARES = np.linspace(0, 1, 11)  # s, of the invariant head
 
@@ -61,7 +60,7 @@ def accuracies(features: np.ndarray, heads: Sequence[slice], episodes: Episodes)
     expected = torch.arange(n_ways).repeat_interleave(episodes.query.shape[2])
     found = []
     for chunk in torch.from_numpy(clips).split(max(1, CHUNK // (clips.shape[1] * features.shape[1]))):
-        parts = [scaled(column[chunk].double(), n_support) for column in columns]
+        parts = [unit(column[chunk].double()) for column in columns]
         invariant, variant = (part @ part[:, :n_support].mT for part in parts)
         mixed = (2 * share * invariant + 2 * (1 - share) * variant for share in SHARES)
         right = [ridge(products, n_ways, n_shots).argmax(-1) == expected for products in mixed]
@@ -75,7 +74,7 @@ def head_weights(
     """Share of each head in the sum of |weights| of each task's classifier: float64 [n_tasks, n_heads].
 
     Args:
-        classifier: "ridge", on scaled features, or "paper", on raw ones: SGD from zero adds up multiples of the features, so that
+        classifier: "ridge", on features of unit length, or "paper", on raw ones: SGD from zero adds up multiples of the features, so that
             a head of larger numbers gets larger weights.
 
     Raises:
@@ -86,14 +85,15 @@ def head_weights(
     if classifier == "paper":
         targets = np.repeat(np.arange(n_ways), n_shots)
         chosen = np.hstack([features[:, head] for head in heads])
-        model = FewShotClassifier(method="paper", n_invariant=features[:, heads[0]].shape[1])
-        return np.array([list(model.fit(chosen[task], targets).head_weights_.values()) for task in support])
+        width = features[:, heads[0]].shape[1]
+        masses = [np.abs(paper_classifier(chosen[task], targets).coef_).sum(0) for task in support]
+        return np.array([[mass[:width].sum(), mass[width:].sum()] / mass.sum() for mass in masses])
     if classifier != "ridge":
         raise ValueError(f"classifier is {classifier!r}; expected ridge or paper")
     columns = [torch.from_numpy(features[:, head]) for head in heads]
     found = []
     for chunk in torch.from_numpy(support).split(max(1, CHUNK // (support.shape[1] * features.shape[1]))):
-        parts = [scaled(column[chunk].double(), n_ways * n_shots) for column in columns]
+        parts = [unit(column[chunk].double()) for column in columns]
         duals = ridge_duals(sum((part @ part.mT for part in parts), torch.zeros(())), n_ways, n_shots)
         mass = torch.stack([(part.mT @ duals).abs().sum((1, 2)) for part in parts], 1)
         found.append(mass / mass.sum(1, keepdim=True))

@@ -50,11 +50,10 @@ def test_the_ends_are_one_head_alone(share: int, space: str) -> None:
     np.testing.assert_allclose(found, expected)
 
 
-@pytest.mark.parametrize("classifier", ["ridge", "paper"])
-def test_head_weights_are_the_classifiers(classifier: str) -> None:
+def test_head_weights_are_the_classifiers() -> None:
     x, episodes = features(), tasks(2, n_tasks=10)
-    found = mix.head_weights(x, HEADS, episodes, classifier)
-    model = FewShotClassifier(method=classifier, n_invariant=24)
+    found = mix.head_weights(x, HEADS, episodes)
+    model = FewShotClassifier(n_invariant=24)
     targets = np.repeat(np.arange(5), 2)
     expected = [list(model.fit(x[task.ravel()], targets).head_weights_.values()) for task in episodes.support]
     np.testing.assert_allclose(found, expected, rtol=1e-6)
@@ -71,6 +70,6 @@ def test_a_mix_serves_sets_that_want_the_same_head() -> None:
     assert (gains[[0, 2], [2, 0]] > np.array(found.intervals)[[0, 2], [2, 0]]).all(), "a and c want the same"
     assert gains[0, 1] < 0 > gains[1, 0], "b wants the other"
     assert found.left_out[1] < 0, "a and c together want what b does not"
-    assert found.weights == pytest.approx([0.5] * 3, abs=0.15)
+    assert found.weights == pytest.approx([0.5] * 3, abs=0.2)
     assert found.spread == pytest.approx(found.paper_weights, abs=0.05)
     assert all(weight < 0.1 for weight in found.paper_weights), "raw features: the head of larger numbers"
