@@ -119,10 +119,10 @@ def learning_curve(
         counts = np.bincount(targets)
         rare = counts.argmin()
         n_groups = len(set(numbers[targets == rare]))
-        of = f" of {n_groups} groups" if groups is not None else ""
+        of, own = ("", "") if groups is None else (f" of {n_groups} groups", ", of another group,")
         raise ValueError(
-            f"class {classes.tolist()[rare]!r} has {counts[rare]} clips{of}: each class needs at least one clip more, from a group "
-            f"of its own, than the {min(shots, default=1)} to learn from, to judge on. Record more of it, or leave it out"
+            f"class {classes.tolist()[rare]!r} has {counts[rare]} clips{of}: each class needs at least one clip{own} more than the "
+            f"{min(shots, default=1)} to learn from, to test on. Record more of it, or leave it out"
         )
     return points
 
