@@ -43,6 +43,7 @@ class LoopbackHub:
         self.redirect: str | None = None  # weights come by a redirect to the "hub" or to the "cdn"
         self.break_after: int | None = None  # bytes after which the next download breaks off, once
         self.unavailable = False  # answer everything with 503
+        self.answers: dict[str, tuple[int, bytes]] = {}  # "METHOD /path" -> status and body in place of the right ones
         self.on_request: dict[str, Any] = {}  # "METHOD /path" -> called once, before that request is answered
         self._servers = [self._serve(0), self._serve(0)]
         self._ports = [server.server_port for server in self._servers]
@@ -114,6 +115,8 @@ class _Handler(BaseHTTPRequestHandler):
         match [unquote(part) for part in path.strip("/").split("/")]:
             case _ if self.hub.unavailable:
                 self._send(503)
+            case _ if answer := self.hub.answers.get(f"{self.command} {path}"):
+                self._send(answer[0], {"Content-Type": "application/json"}, answer[1])
             case ["cdn", commit, owner, name, file]:
                 assert token is None or self.hub.redirect == "hub", "the client gave its token to the CDN"
                 content = self.hub.repositories[f"{owner}/{name}"].commits[commit][file]

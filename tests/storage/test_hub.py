@@ -45,6 +45,8 @@ def hub(server: LoopbackHub) -> LoopbackHub:
     """The same server, forgetful."""
     server.repositories.clear()
     server.requests.clear()
+    server.answers.clear()
+    server.on_request.clear()
     server.redirect, server.break_after, server.unavailable = None, None, False
     return server
 
@@ -100,15 +102,18 @@ def test_revision_is_a_branch_a_tag_or_a_commit(hub: LoopbackHub, client: Client
     assert_holds_model(fetch(client, tmp_path, revision=first), first, {"n": 1})
 
 
-def test_both_files_come_from_one_commit(hub: LoopbackHub, client: Client, tmp_path: Path) -> None:
-    """The branch moves on after the configuration was fetched."""
+@pytest.mark.parametrize("moment", ["HEAD {}/config.json", "GET {}/config.json", "HEAD {}/model.safetensors"])
+def test_all_files_come_from_one_commit(hub: LoopbackHub, client: Client, tmp_path: Path, moment: str) -> None:
+    """The branch moves on between two requests."""
     first = hub.commit(NAME, model_files(tmp_path))
-    hub.on_request[f"GET /{NAME}/resolve/main/config.json"] = lambda: hub.commit(NAME, {"model.safetensors": b"other"})
+    other = model_files(tmp_path, {"n": 2})
+    hub.on_request[moment.format(f"/{NAME}/resolve/{first}")] = lambda: hub.commit(NAME, other)
 
     assert_holds_model(fetch(client, tmp_path), first)
 
     assert len(hub.repositories[NAME].commits) == 2, "the branch did not move in between"
-    hub.on_request.clear()
+    assert_holds_model(fetch(client, tmp_path, revision=first), first)
+    assert_holds_model(fetch(client, tmp_path), hub.repositories[NAME].refs["main"], {"n": 2})
 
 
 def test_cache_is_used_again(hub: LoopbackHub, client: Client, tmp_path: Path) -> None:
@@ -227,8 +232,8 @@ def test_server_unavailable(hub: LoopbackHub, client: Client, tmp_path: Path) ->
         (NAME, {"revision": "0" * 40}, "no revision '0000"),
         ("owner/no-config", {}, "not an mtslvr model"),
         ("owner/no-weights", {}, "lacks config.json or model.safetensors"),
-        ("owner/private", {}, "private: check the name, or pass token="),
-        ("owner/private", {"token": "hf_wrong"}, "the Hub refused owner/private: .*Invalid credentials"),
+        ("owner/private", {}, r"private \(HTTP 401\): check the name, or pass token="),
+        ("owner/private", {"token": "hf_wrong"}, r"the Hub refused owner/private \(HTTP 401\): .*Invalid credentials"),
         ("owner/gated", {}, "accept its terms at http.*/owner/gated"),
         ("owner/--model", {}, "not a Hub id"),
     ],
@@ -267,6 +272,47 @@ def test_trouble_of_this_machine_is_not_blamed_on_the_network(hub: LoopbackHub, 
     outcome = fetch(client, tmp_path)
     assert_raised(outcome, "OSError", "cache")
     assert "ConnectionError" not in (outcome.error or "")
+
+
+@pytest.mark.parametrize("status", [401, 403, 404, 429, 500])
+def test_a_refusal_of_the_weights_alone_says_its_status(
+    hub: LoopbackHub, client: Client, tmp_path: Path, status: int
+) -> None:
+    commit = hub.commit(NAME, model_files(tmp_path))
+    for method in ("HEAD", "GET"):
+        hub.answers[f"{method} /{NAME}/resolve/{commit}/model.safetensors"] = (status, b"")
+    outcome = client.call("mtslvr.storage.hub:resolve", NAME, cache_dir=tmp_path / "cache")
+    assert f"HTTP {status}" in outcome.message, outcome
+    assert (outcome.error or "").startswith("ConnectionError" if status in (429, 500) else "ValueError")
+
+
+@pytest.mark.parametrize("body", [b"[" * 100_000, b"[]", b"7", b'{"sha": 7}', b"{}", b"no json", b'{"sha": "main"}'])
+def test_an_answer_that_is_not_the_hubs(hub: LoopbackHub, client: Client, tmp_path: Path, body: bytes) -> None:
+    hub.commit(NAME, model_files(tmp_path))
+    hub.answers[f"GET /api/models/{NAME}/revision/main"] = (200, body)
+    outcome = fetch(client, tmp_path)
+    assert_raised(outcome, "ConnectionError", "HF_ENDPOINT")
+    assert len(outcome.message) < 700
+
+
+@pytest.mark.parametrize("revision", ["../main", "a/../b", "main?x=1", "-x", "", "a b", "a" * 10_000, "\n"])
+def test_revisions_that_cannot_be(hub: LoopbackHub, client: Client, tmp_path: Path, revision: str) -> None:
+    outcome = fetch(client, tmp_path, revision=revision)
+    assert_raised(outcome, "ValueError", "expected a branch, a tag or the 40 digits of a commit")
+    assert len(outcome.message) < 300 and hub.requests == []
+
+
+def test_no_secret_is_repeated(hub: LoopbackHub, client: Client, tmp_path: Path) -> None:
+    for token in ("hf_SECRET\n", "hf_SECRET x", "hf_SECRETä", ""):
+        outcome = fetch(client, tmp_path, token=token)
+        assert_raised(outcome, "ValueError", "token.strip")
+        assert "SECRET" not in outcome.message and hub.requests == []
+    (tmp_path / "home").mkdir()
+    with Client(hub.url.replace("//", "//user:SECRET@"), tmp_path / "home") as other:
+        hub.unavailable = True
+        for name in ("owner/missing", NAME):
+            outcome = fetch(other, tmp_path, name)
+            assert outcome.error and "SECRET" not in outcome.message, outcome
 
 
 # Push
