@@ -10,6 +10,7 @@ events = mtslvr.detect("an_hour.wav", classifier)
 from __future__ import annotations
 
 import importlib
+import random
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -34,7 +35,11 @@ _HOMES = {
 
 def __getattr__(name: str) -> Any:  # importing mtslvr is instant: torch is imported when it is needed
     if name in _HOMES:
-        return getattr(importlib.import_module(f"mtslvr.{_HOMES[name]}"), name)
+        state = random.getstate()  # which scikit-learn moves, as it imports rich where that is installed
+        try:
+            return getattr(importlib.import_module(f"mtslvr.{_HOMES[name]}"), name)
+        finally:
+            random.setstate(state)
     raise AttributeError(f"module 'mtslvr' has no attribute {name!r}; it has {', '.join(__all__)}")
 
 

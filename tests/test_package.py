@@ -4,6 +4,8 @@ import ast
 import graphlib
 import importlib
 import re
+import subprocess
+import sys
 from pathlib import Path
 from types import ModuleType
 
@@ -78,6 +80,20 @@ def test_public_names() -> None:
     assert dir(mtslvr) == sorted(mtslvr.__all__)
     with pytest.raises(AttributeError, match="has no attribute 'embed'"):
         _ = mtslvr.embed
+
+
+def test_no_global_state_is_touched() -> None:
+    code = """
+import random, numpy, torch, mtslvr
+random.seed(1), numpy.random.seed(1), torch.manual_seed(1)
+before = random.random(), numpy.random.random(), torch.rand(1).item()
+random.seed(1), numpy.random.seed(1), torch.manual_seed(1)
+clips = [(numpy.sin(k * numpy.arange(8000, dtype="float32")), 16000) for k in (0.1, 0.11, 0.5, 0.51)]
+classifier = mtslvr.fit_fewshot(clips, ["low", "low", "high", "high"])
+classifier.report(), classifier.predict_proba(clips), mtslvr.MTSLVR.from_pretrained().embed(clips[0])
+assert before == (random.random(), numpy.random.random(), torch.rand(1).item())
+"""
+    subprocess.run([sys.executable, "-W", "ignore", "-c", code], check=True, timeout=120)
 
 
 def test_every_demo_recording_is_credited() -> None:

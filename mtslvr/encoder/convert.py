@@ -15,6 +15,13 @@ import torch
 from torch import Tensor
 
 from mtslvr.encoder.adapters import Adapter, AdapterResNet18
+from mtslvr.encoder.config import MAX_HEAD_DIM
+from mtslvr.storage import folder
+
+_DAMAGE: tuple[type[Exception], ...] = (  # what torch.load raises of files that are no checkpoints
+    *(pickle.UnpicklingError, RuntimeError, EOFError, OSError, ArithmeticError, AssertionError, AttributeError),
+    *(LookupError, MemoryError, TypeError, ValueError),
+)
 
 # (their name, our name) in order; groups are stage, block, convolution and task
 _RENAMES = [
@@ -47,6 +54,10 @@ def read_authors_checkpoint(path: str | os.PathLike[str]) -> tuple[AdapterResNet
     Raises:
         ValueError: the file is missing, is no checkpoint, holds more than tensors (it is never unpickled freely), or has another layout.
     """
+    if torch.__version__ < "2.6":  # before it, weights_only could be got round: CVE-2025-32434
+        raise ValueError(
+            f"reading .pt files safely needs torch 2.6 or later, and this is {torch.__version__}: update torch"
+        )
     try:
         with open(path, "rb") as file:
             loaded = torch.load(file, map_location="cpu", weights_only=True)
@@ -54,7 +65,7 @@ def read_authors_checkpoint(path: str | os.PathLike[str]) -> tuple[AdapterResNet
         raise ValueError(f"no such file: {os.fspath(path)}") from error
     except IsADirectoryError as error:
         raise ValueError(f"{os.fspath(path)} is a folder; give the .pt file itself") from error
-    except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError, KeyError, AttributeError, IndexError) as error:
+    except _DAMAGE as error:
         raise ValueError(
             f"{os.fspath(path)} is not a checkpoint that can be read safely (weights_only): expected a file of tensors saved by torch.save. "
             f"If it holds whole Python objects, save its state_dict() where you trust it and convert that. ({type(error).__name__})"
@@ -76,31 +87,27 @@ def from_authors(state: Mapping[str, Tensor]) -> tuple[AdapterResNet18, list[str
             left_over.append(name)
         else:
             renamed[ours] = tensor
+    if odd := [name for name, tensor in renamed.items() if not _is_plain(tensor)]:
+        raise ValueError(
+            f"the checkpoint holds sparse, nested, quantised or empty (meta) tensors, such as {odd[0]}; save them as plain numbers"
+        )
     with torch.device("meta"):
         network = AdapterResNet18(*_architecture(renamed))
     expected = network.state_dict()
-    missing = [name for name in expected if name not in renamed and not name.endswith("num_batches_tracked")]
-    surplus = [name for name in renamed if name not in expected]
-    wrong = [
-        f"{n} {tuple(renamed[n].shape)}, expected {tuple(t.shape)}"
-        for n, t in expected.items()
-        if n in renamed and renamed[n].shape != t.shape
-    ]
-    if missing or surplus or wrong:
-        found = "; ".join(
-            f"{what}: {', '.join(names[:3])}"
-            for what, names in (("missing", missing), ("unexpected", surplus), ("wrong shape", wrong))
-            if names
-        )
-        raise ValueError(
-            f"the checkpoint is not in the layout of the authors' MT-SLVR networks ({found}); only their released encoders can be converted"
-        )
-    for name, tensor in renamed.items():
-        if not torch.isfinite(tensor).all():
-            raise ValueError(f"the checkpoint holds NaN or infinite values in {name}; it cannot be used")
+    wanted = {name: t for name, t in expected.items() if name in renamed or not name.endswith("num_batches_tracked")}
+    folder.check_tensors(renamed, wanted, source="the checkpoint", to="the layout of the authors' MT-SLVR encoders")
     network = network.to_empty(device="cpu")
     network.load_state_dict({name: renamed.get(name, torch.zeros(tensor.shape)) for name, tensor in expected.items()})
     return network.eval(), left_over
+
+
+def _is_plain(tensor: Tensor) -> bool:
+    return (
+        tensor.layout == torch.strided
+        and not tensor.is_nested
+        and not tensor.is_quantized
+        and tensor.device.type == "cpu"
+    )
 
 
 def _rename(name: str) -> str | None:
@@ -117,6 +124,10 @@ def _architecture(renamed: Mapping[str, Tensor]) -> tuple[Adapter, int, int]:
     if not heads or any(tensor.ndim != 2 for tensor in heads):
         raise ValueError(
             "the checkpoint has no head (fc or fc_layers) in the layout of the authors' MT-SLVR networks; found no encoder to convert"
+        )
+    if len(heads) > 2 or not 1 <= len(heads[0]) <= MAX_HEAD_DIM:
+        raise ValueError(
+            f"the checkpoint has {len(heads)} heads of {len(heads[0])} features; expected 1 or 2 of at most {MAX_HEAD_DIM}"
         )
     adapter: Adapter = "none"
     if any(".adapters.0.weight" in name for name in renamed):

@@ -180,7 +180,8 @@ class MTSLVR(Encoder):
         """The network folded into plain convolutions; again when its weights have changed or moved."""
         state = self._state()
         if self._folded is None or self._folded[0] != state:
-            folded = self.network.fold().to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+            with torch.random.fork_rng(devices=[]):  # of the first weights of its layers, which are replaced
+                folded = self.network.fold().to(memory_format=torch.channels_last)  # type: ignore[call-overload]
             self._folded = state, folded
         return self._folded[1]
 

@@ -114,13 +114,14 @@ def check_tensors(
     expected: Mapping[str, Sequence[int] | torch.Tensor],
     *,
     source: str = WEIGHTS_FILE,
+    to: str = f"its {CONFIG_FILE}",
 ) -> None:
     """Refuse tensors that do not have exactly the expected names and shapes, or whose values cannot be a model's.
 
     Args:
         expected: for each name its shape (any float or integer dtype will do) or an example, of any dtype and device
             ("meta" too), whose shape and kind, float or integer, are wanted: a state_dict serves.
-        source: where the tensors are from, for the message.
+        source, to: where the tensors are from, and what they are to fit, for the message.
 
     Raises:
         ValueError: a wrong name, shape or dtype; a value that is NaN or beyond +-1e18, or a variance below 0. Up to five names of
@@ -162,7 +163,7 @@ def check_tensors(
     }
     if any(faults.values()):
         parts = [f"{fault}: {_some(names, '; ')}" for fault, names in faults.items() if names]
-        raise ValueError(f"{source} does not fit its {CONFIG_FILE}. " + ". ".join(parts))
+        raise ValueError(f"{source} does not fit {to}. " + ". ".join(parts))
 
 
 def fingerprint(config: Mapping[str, Any], tensors: Mapping[str, torch.Tensor]) -> str:
