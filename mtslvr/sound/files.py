@@ -4,73 +4,190 @@ from __future__ import annotations
 
 import csv
 import os
-from collections.abc import Sequence
+import unicodedata
+import warnings
+from collections import Counter
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-SOUND_SUFFIXES = {
-    *(".wav", ".flac", ".ogg", ".oga", ".opus", ".mp3", ".aif", ".aiff", ".au", ".caf", ".w64", ".rf64"),
-    *(".m4a", ".mp4", ".aac", ".webm", ".wma"),
+LIBSNDFILE_SUFFIXES = {
+    *(".wav", ".wave", ".bwf", ".rf64", ".w64", ".flac", ".ogg", ".oga", ".opus", ".mp3", ".mp2", ".mpga"),
+    *(".aif", ".aiff", ".aifc", ".au", ".snd", ".caf", ".sph", ".nist", ".voc"),
+}
+FFMPEG_SUFFIXES = {  # with the extra m4a
+    *(
+        ".m4a",
+        ".m4b",
+        ".mp4",
+        ".m4v",
+        ".mov",
+        ".3gp",
+        ".3g2",
+        ".aac",
+        ".adts",
+        ".amr",
+        ".webm",
+        ".weba",
+        ".mkv",
+        ".mka",
+    ),
+    *(".wma", ".wmv", ".asf", ".avi", ".flv", ".mpg", ".mpeg", ".mts", ".m2ts", ".ogv", ".ogx", ".spx"),
+    *(".ac3", ".eac3", ".dts", ".wv", ".tta", ".ape", ".mpc", ".tak", ".dsf"),
+}
+SOUND_SUFFIXES = LIBSNDFILE_SUFFIXES | FFMPEG_SUFFIXES
+LOOKED_FOR = "looked for .wav, .flac, .mp3, .ogg, .m4a and the other suffixes of sound"
+NO_SOUND = {  # suffixes of what lies beside sounds: passed over without a word
+    *(
+        "",
+        ".txt",
+        ".md",
+        ".rst",
+        ".csv",
+        ".tsv",
+        ".json",
+        ".jsonl",
+        ".yaml",
+        ".yml",
+        ".toml",
+        ".xml",
+        ".html",
+        ".log",
+        ".pdf",
+    ),
+    *(
+        ".jpg",
+        ".jpeg",
+        ".png",
+        ".gif",
+        ".svg",
+        ".py",
+        ".lab",
+        ".textgrid",
+        ".eaf",
+        ".srt",
+        ".npz",
+        ".npy",
+        ".parquet",
+        ".ini",
+    ),
 }
 
 
-def find_sounds(paths: Sequence[str | Path]) -> list[Path]:
+def find_sounds(paths: Sequence[str | os.PathLike[str]]) -> list[Path]:
     """The files among `paths`, and those in its folders and theirs that are named like sound, sorted.
 
+    Links to files and folders are followed; what begins with a dot is hidden, and passed over. "~" is the home folder.
+
     Raises:
-        ValueError: a folder without any.
+        ValueError: a folder without any, or one that cannot be read.
+
+    Warns:
+        UserWarning: a folder holds files whose names are neither sound's nor those of texts, tables or images; how many.
     """
-    found = []
-    for path in map(Path, paths):
+    found: list[Path] = []
+    for path in map(_home, paths):
         if path.is_dir():
-            inside = _sounds_in(path)
+            inside = sounds_in(path)
             if not inside:
-                raise ValueError(f"no sound files in {path}: looked for {' '.join(sorted(SOUND_SUFFIXES))}")
+                raise ValueError(f"no sound files in {path}: {LOOKED_FOR}")
             found += inside
         else:
             found.append(path)  # a missing or unreadable one is reported when its turn comes
     return found
 
 
-def labelled_sounds(path: str | Path) -> tuple[list[Path], list[str]]:
+def sounds_in(folder: str | os.PathLike[str], *, tell: bool = True) -> list[Path]:
+    """The files below one folder that are named like sound, sorted, maybe none; see `find_sounds`.
+
+    Args:
+        tell: warn of what is passed over.
+    """
+    passed_over: Counter[str] = Counter()
+    found = sorted(_walk(os.fspath(folder), passed_over, ()))
+    if tell and passed_over:
+        kinds = ", ".join(f"{n} {suffix}" for suffix, n in passed_over.most_common(8))
+        message = f"{folder}: {passed_over.total()} files were passed over, whose names are not those of sound: {kinds}"
+        warnings.warn(message, UserWarning, stacklevel=3)
+    return [Path(path) for path in found]
+
+
+def labelled_sounds(path: str | os.PathLike[str]) -> tuple[list[Path], list[str]]:
     """Sound files and their labels.
 
     Args:
         path: a folder with one sub-folder per class, named as the class, whose sound files, at any depth, are its clips; or a
-            CSV with the columns path (relative to the CSV) and label.
+            CSV with the columns path (relative to the CSV) and label. Spaces around a label do not count, nor does the form
+            in which Unicode writes an accent.
 
     Raises:
-        ValueError: there is nothing of the kind, a class has no sounds, some lie beside the sub-folders, or a clip that is
-            listed is missing.
+        ValueError: there is nothing of the kind, a class has no sounds, some lie beside the sub-folders, a clip that is
+            listed is missing, or one has two labels.
+
+    Warns:
+        UserWarning: files were passed over; see `find_sounds`.
     """
-    path = Path(path)
+    path = _home(path)
     if path.is_file():
-        return _listed(path)
+        return _checked(path, _listed(path))
     if not path.is_dir():
         raise ValueError(f"no such folder or CSV: {path}")
-    classes = sorted(entry for entry in path.iterdir() if entry.is_dir() and not entry.name.startswith("."))
-    sounds = {folder.name: _sounds_in(folder) for folder in classes}
-    if not sounds:
+    sounds = sounds_in(path)
+    classes: dict[str, list[Path]] = {
+        entry.name: [] for entry in sorted(path.iterdir()) if entry.is_dir() and not entry.name.startswith(".")
+    }
+    if not classes:
         raise ValueError(f"no classes in {path}: expected one sub-folder per class, as in {path / 'dog' / '1.wav'}")
-    if empty := [name for name, inside in sounds.items() if not inside]:
+    for sound in sounds:
+        if sound.parent != path:
+            classes[sound.relative_to(path).parts[0]].append(sound)
+    if empty := [name for name, inside in classes.items() if not inside]:
         raise ValueError(
-            f"no sound files in {path / empty[0]}: looked for {' '.join(sorted(SOUND_SUFFIXES))}. "
+            f"no sound files in {path / empty[0]}: {LOOKED_FOR}. "
             "Each sub-folder is a class: give it a recording, or take it away"
         )
-    if loose := [file for file in sorted(path.iterdir()) if _is_sound(file)]:
+    if loose := [sound for sound in sounds if sound.parent == path]:
         raise ValueError(
             f"{path} has {len(loose)} sound files in none of its sub-folders, such as {loose[0].name}: "
             "put each into the folder of its class, or take it away"
         )
-    pairs = [(sound, name) for name, inside in sounds.items() for sound in inside]
-    return [sound for sound, _ in pairs], [name for _, name in pairs]
+    return _checked(path, [(sound, name) for name, inside in classes.items() for sound in inside])
 
 
-def text_of(path: Path) -> str:
+def text_of(path: str | os.PathLike[str]) -> str:
     """A file's name as text, which on some systems it need not be."""
     return os.fsencode(path).decode(errors="backslashreplace")
 
 
-def _listed(path: Path) -> tuple[list[Path], list[str]]:
+def _home(path: str | os.PathLike[str]) -> Path:
+    """The path; in the user's home folder if it begins with "~" and there is no such file here."""
+    path = Path(path)
+    return path if path.exists() else path.expanduser()
+
+
+def _walk(folder: str, passed_over: Counter[str], above: tuple[str, ...]) -> Iterator[str]:
+    """The sounds in a folder and in those below it, but not again in one that a link leads back to."""
+    real = os.path.realpath(folder)
+    if real in above:
+        return
+    try:
+        entries = list(os.scandir(folder))
+    except OSError as error:  # or its sounds would be missing, unsaid
+        raise ValueError(f"{error.filename} cannot be read: {error.strerror}") from error
+    for entry in entries:
+        suffix = os.path.splitext(entry.name)[1].lower()
+        if entry.name.startswith("."):
+            continue
+        if entry.is_dir():
+            yield from _walk(entry.path, passed_over, (*above, real))
+        elif suffix in SOUND_SUFFIXES and (
+            entry.is_file() or entry.is_symlink()
+        ):  # a broken link fails when it is read
+            yield entry.path
+        elif suffix not in NO_SOUND:
+            passed_over[suffix] += 1
+
+
+def _listed(path: Path) -> list[tuple[Path, str]]:
     try:
         with open(path, newline="", encoding="utf-8-sig") as file:  # a spreadsheet may put a byte order mark in front
             table = csv.DictReader(file)
@@ -85,25 +202,22 @@ def _listed(path: Path) -> tuple[list[Path], list[str]]:
         )
     if not rows:
         raise ValueError(f"{path} lists no clips")
+    pairs = []
     for line, row in enumerate(rows, 2):
-        if not row["path"] or not row["label"]:
+        if not row["path"] or not (row["label"] or "").strip():
             raise ValueError(f"{path} has no path or no label in row {line}")
-        if not (path.parent / row["path"]).is_file():
-            raise ValueError(f"{path} lists {row['path']} in row {line}, and {path.parent / row['path']} is no file")
-    return [path.parent / row["path"] for row in rows], [row["label"] for row in rows]
+        clip = path.parent / _home(row["path"])
+        if not clip.is_file():
+            raise ValueError(f"{path} lists {row['path']} in row {line}, and {clip} is no file")
+        pairs.append((clip, row["label"]))
+    return pairs
 
 
-def _sounds_in(folder: Path) -> list[Path]:
-    def refuse(error: OSError) -> None:
-        raise ValueError(f"{error.filename} cannot be read: {error.strerror}")  # or its sounds would be missing, unsaid
-
-    return sorted(
-        file
-        for root, _, names in os.walk(folder, onerror=refuse)
-        for file in map(Path(root).joinpath, names)
-        if _is_sound(file)
-    )
-
-
-def _is_sound(file: Path) -> bool:
-    return file.suffix.lower() in SOUND_SUFFIXES and file.is_file() and not file.name.startswith(".")
+def _checked(source: Path, pairs: list[tuple[Path, str]]) -> tuple[list[Path], list[str]]:
+    """Paths and labels, which one file must not have two of, under whatever name."""
+    labels = [unicodedata.normalize("NFC", label.strip()) for _, label in pairs]
+    seen: dict[str, str] = {}
+    for (path, _), label in zip(pairs, labels, strict=True):
+        if (other := seen.setdefault(os.path.realpath(path), label)) != label:
+            raise ValueError(f"{source}: {path} is labelled {other!r} and {label!r}: give it one of them")
+    return [path for path, _ in pairs], labels

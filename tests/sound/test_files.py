@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from mtslvr.sound.files import find_sounds, labelled_sounds
+from mtslvr.sound.files import SOUND_SUFFIXES, find_sounds, labelled_sounds
 
 
 def made(root: Path, *names: str) -> Path:
@@ -16,9 +16,9 @@ def made(root: Path, *names: str) -> Path:
 
 
 def test_folders_are_searched_through(tmp_path: Path) -> None:
-    made(tmp_path, "b.WAV", "a/c.flac", "a/notes.txt", ".hidden.wav")
+    made(tmp_path, "b.WAV", "a/c.flac", "a/notes.txt", ".hidden.wav", ".Trash/z.wav")
     assert find_sounds([str(tmp_path), "gone.wav"]) == [tmp_path / "a/c.flac", tmp_path / "b.WAV", Path("gone.wav")]
-    with pytest.raises(ValueError, match=r"no sound files in .*looked for \.aac"):
+    with pytest.raises(ValueError, match=r"no sound files in .*looked for \.wav"):
         find_sounds([made(tmp_path / "empty", "x.txt")])
 
 
@@ -52,12 +52,56 @@ def test_a_csv_lists_clips(tmp_path: Path) -> None:
     assert labelled_sounds(table) == ([tmp_path / "1.wav", tmp_path / "sub/2.wav"], ["dog", "cat"])
 
 
+def test_every_suffix_of_sound_is_found_and_the_rest_is_counted(tmp_path: Path) -> None:
+    names = [f"x{suffix}" for suffix in sorted(SOUND_SUFFIXES)]
+    assert {".mov", ".mkv", ".mka", ".3gp", ".amr", ".m4b", ".wave", ".aifc", ".mp2", ".weba", ".sph"} <= SOUND_SUFFIXES
+    made(tmp_path, *names, "a.xyz", "b.xyz", "c.exe", "README.md", "labels.csv")
+    with pytest.warns(UserWarning, match=r"3 files were passed over.*: 2 \.xyz, 1 \.exe"):
+        assert [path.name for path in find_sounds([tmp_path])] == names
+
+
+def test_links_are_followed_once_and_a_broken_one_is_found(tmp_path: Path) -> None:
+    made(tmp_path, "rec/a.wav", "other/b.wav")
+    try:
+        (tmp_path / "rec/link").symlink_to(tmp_path / "other")
+        (tmp_path / "other/back").symlink_to(tmp_path / "rec")
+        (tmp_path / "rec/broken.wav").symlink_to(tmp_path / "gone.wav")
+    except OSError:
+        pytest.skip("links need a right that this user has not")
+    found = [str(path.relative_to(tmp_path / "rec")) for path in find_sounds([tmp_path / "rec"])]
+    assert found == ["a.wav", "broken.wav", "link/b.wav"]
+
+
+def test_the_home_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("USERPROFILE", str(tmp_path))
+    made(tmp_path, "rec/dog/a.wav")
+    assert find_sounds(["~/rec"]) == [tmp_path / "rec/dog/a.wav"]
+    assert labelled_sounds("~/rec")[1] == ["dog"]
+
+
+def test_labels_that_look_alike_are_one(tmp_path: Path) -> None:
+    made(tmp_path, *(f"{i}.wav" for i in range(5)))
+    labels = ["dog", "dog ", " dog", "\u00e9", "e\u0301"]
+    rows = "".join(f"{i}.wav,{label}\n" for i, label in enumerate(labels))
+    (tmp_path / "clips.csv").write_text("path,label\n" + rows, encoding="utf-8")
+    assert labelled_sounds(tmp_path / "clips.csv")[1] == ["dog", "dog", "dog", "\u00e9", "\u00e9"]
+
+
+def test_one_file_under_two_labels(tmp_path: Path) -> None:
+    made(tmp_path, "1.wav", "sub/x.txt")
+    (tmp_path / "clips.csv").write_text("path,label\n1.wav,dog\nsub/../1.wav,cat\n", encoding="utf-8")
+    with pytest.raises(ValueError, match=r"1\.wav is labelled 'dog' and 'cat'"):
+        labelled_sounds(tmp_path / "clips.csv")
+
+
 @pytest.mark.parametrize(
     ("table", "message"),
     [
         ("path;label\n1.wav;dog\n", "has the columns path;label; expected path and label"),
         ("", "has the columns nothing"),
         ("path,label\n", "lists no clips"),
+        ("path,label\n1.wav,  \n", "no path or no label in row 2"),
         ("path,label\n1.wav,dog\n1.wav\n", "no path or no label in row 3"),
         ("path,label\n1.wav,dog\n2.wav,dog\n", r"lists 2\.wav in row 3, and .*2\.wav is no file"),
         ("path,label\n\xe9.wav,dog\n", "is no CSV in UTF-8"),

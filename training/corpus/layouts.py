@@ -25,11 +25,12 @@ import numpy as np
 import soundfile
 import soxr
 
+from mtslvr.sound.files import LIBSNDFILE_SUFFIXES, sounds_in
 from mtslvr.sound.stream import MAX_RATE, MIN_RATE, SAMPLE_RATE
 
 PIECE_SECONDS = 60  # s; longer files are cut into pieces of this length, which bounds the memory that decoding takes
 PART_BLOCK = 600 * SAMPLE_RATE  # samples of a part decoded at once: 10 minutes, 38 MB
-SUFFIXES = {".aif", ".aifc", ".aiff", ".au", ".caf", ".flac", ".mp3", ".oga", ".ogg", ".opus", ".voc", ".w64", ".wav"}
+SUFFIXES = LIBSNDFILE_SUFFIXES  # the only decoder here
 SOURCE_COLUMNS = ("source", "video_id", "speaker_id", "client_id")  # of a Hub data set, the first that is there
 
 
@@ -64,9 +65,7 @@ def decode(file: Path | BinaryIO) -> Iterator[np.ndarray]:
 
 def sound_files(folder: Path) -> list[Path]:
     """The files below `folder` that are sound by their suffix, sorted; hidden ones (a leading dot) are passed over."""
-    found = (path.relative_to(folder) for path in folder.rglob("*") if path.suffix.lower() in SUFFIXES)
-    shown = (path for path in found if not any(part.startswith(".") for part in path.parts))
-    return sorted(folder / path for path in shown if (folder / path).is_file())
+    return [path for path in sounds_in(folder, tell=False) if path.suffix.lower() in SUFFIXES]
 
 
 def from_folder(folder: Path) -> Iterator[Recording]:

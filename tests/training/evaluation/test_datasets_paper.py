@@ -12,9 +12,9 @@ import numpy as np
 import pytest
 import soundfile
 
+from mtslvr.sound.files import sounds_in
 from training.evaluation.datasets import commonvoice
 from training.evaluation.datasets.common import Clip, Dataset, class_splits, split
-from training.evaluation.datasets.files import sounds
 from training.evaluation.encoders import LogMel, Network
 
 Expected = list[tuple[str, str, str | None]]  # path inside the set, label, group; in order
@@ -368,5 +368,5 @@ def test_sounds_are_found_in_one_order_whatever_the_folder_says(tmp_path: Path) 
     put(tmp_path, "b/2.WAV", "b/1.flac", "a/3.mp3", "a/.4.wav", ".git/5.wav", "6.ogg")
     write(tmp_path, "a/notes.txt", "")
     (tmp_path / "linked").symlink_to(tmp_path / "a")
-    found = [path.relative_to(tmp_path).as_posix() for path in sounds(tmp_path)]
+    found = [path.relative_to(tmp_path).as_posix() for path in sounds_in(tmp_path)]
     assert found == ["6.ogg", "a/3.mp3", "b/1.flac", "b/2.WAV", "linked/3.mp3"]

@@ -12,24 +12,8 @@ from pathlib import Path
 
 import soundfile
 
-from mtslvr.sound.files import SOUND_SUFFIXES
+from mtslvr.sound.files import sounds_in
 from training.evaluation.datasets.common import Clip, some
-
-
-def sounds(root: Path) -> list[Path]:
-    """The sound files below a folder, by their suffix, sorted; what is hidden (a leading dot) is passed over.
-
-    Opens nothing and asks nothing of a file: 250,000 take seconds.
-    """
-    found = []
-    for folder, folders, files in os.walk(root, followlinks=True):
-        folders[:] = [name for name in folders if not name.startswith(".")]
-        found += [
-            f"{folder}/{name}"
-            for name in files
-            if os.path.splitext(name)[1].lower() in SOUND_SUFFIXES and not name.startswith(".")
-        ]
-    return [Path(path) for path in sorted(found)]
 
 
 def by_path(root: str | os.PathLike[str], name: str, pattern: str, layout: str) -> list[Clip]:
@@ -45,7 +29,7 @@ def by_path(root: str | os.PathLike[str], name: str, pattern: str, layout: str) 
     """
     root = Path(root).absolute()
     tail = re.compile(f".*/{pattern}")
-    matches = [(path, tail.fullmatch(path.as_posix())) for path in sounds(root)]
+    matches = [(path, tail.fullmatch(path.as_posix())) for path in (sounds_in(root) if root.is_dir() else [])]
     clips = [Clip(path, match["label"], match.groupdict().get("group")) for path, match in matches if match]
     if not clips:
         raise ValueError(f"{name}: looked for {layout} in {root}; found {found_in(root)}")

@@ -5,9 +5,9 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from mtslvr.sound.files import SOUND_SUFFIXES
+from mtslvr.sound.files import sounds_in
 from training.evaluation.datasets.common import Clip, Dataset, some
-from training.evaluation.datasets.files import found_in, listed, sounds, table
+from training.evaluation.datasets.files import found_in, listed, table
 
 CSV_FILE = "clips.csv"  # read if a folder holds it; its sub-folders are then not looked at
 COLUMNS = ("path", "label")
@@ -43,11 +43,11 @@ def _read_csv(path: Path, name: str) -> Dataset:
 
 
 def _read_folders(root: Path, name: str) -> Dataset:
-    inside = [(path, path.relative_to(root).parts) for path in sounds(root)]
+    inside = [(path, path.relative_to(root).parts) for path in sounds_in(root)]
     clips = [Clip(path, parts[0]) for path, parts in inside if len(parts) > 1]
     if not clips:
         raise ValueError(
             f"{name}: no sounds in {root}: looked for {CSV_FILE}, or for one sub-folder per class with "
-            f"{', '.join(sorted(SOUND_SUFFIXES))} files in it; found {found_in(root)}"
+            f"sound files in it, such as {root / 'dog' / '1.wav'}; found {found_in(root)}"
         )
     return Dataset(name, tuple(clips))
