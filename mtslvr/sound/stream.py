@@ -17,7 +17,18 @@ from typing import Any
 import numpy as np
 import soxr
 
-from mtslvr.sound.clips import CLIP_KINDS, MAX_CHANNELS, is_array, is_clip, is_rate, path_of, raw_blocks
+from mtslvr.sound.clips import (
+    CLIP_KINDS,
+    MAX_CHANNELS,
+    Clip,
+    Samples,
+    clip_of,
+    column,
+    is_array,
+    is_clip,
+    is_rate,
+    path_of,
+)
 from mtslvr.sound.decode import Block
 
 SAMPLE_RATE = 16_000  # Hz
@@ -27,12 +38,12 @@ INTEGER_LIKE = 64  # times full scale: floats beyond this were integers once
 ABSURD = 2.0**31  # times full scale: beyond the largest integer sample there is
 
 
-def clips(audio: Any, sample_rate: float | None = None) -> tuple[bool, Iterator[tuple[str, Any]]]:
+def clips(audio: Any, sample_rate: float | None = None) -> tuple[bool, Iterator[tuple[str, Clip]]]:
     """Tell one clip from several, and go through them lazily.
 
     Args:
-        audio: a clip (see `blocks`); or a list, tuple, generator or other iterable of clips, or a 2-d array or tensor
-            [clips, samples]. `(array, rate)`, a pair whose second item is a number, is one clip.
+        audio: a clip (see `blocks`); or a list, tuple, generator or other iterable of clips, a column of paths (NumPy, pandas,
+            polars, pyarrow), or a 2-d array or tensor [clips, samples]. `(array, rate)`, a pair whose second item is a number, is one clip.
         sample_rate: Hz, of the arrays without a rate; files, pairs and dictionaries know and keep their own.
 
     Returns:
@@ -49,6 +60,8 @@ def clips(audio: Any, sample_rate: float | None = None) -> tuple[bool, Iterator[
     if sample_rate is not None:
         sample_rate = _checked_rate(sample_rate, "sample_rate")
     kind = type(audio).__name__
+    if (items := column(audio)) is not None:
+        audio = items
     if is_array(audio) and audio.ndim == 2:
         _check_clips_first(audio.shape)
     elif is_clip(audio):
@@ -73,9 +86,9 @@ def blocks(clip: Any, sample_rate: float | None = None, *, name: str | None = No
     Its samples depend neither on where the blocks end nor on whether the sound came as a file or as an array.
 
     Args:
-        clip: a path; the bytes of a sound file; a binary file (from its beginning if it can seek); an array or tensor
+        clip: a Clip; or a path; the bytes of a sound file; a binary file (from its beginning if it can seek); an array or tensor
             [samples]; `(array, rate)`; a dictionary with "array" (or "raw") and "sampling_rate" (or "sample_rate"), or
-            with "bytes" or "path"; an object whose get_all_samples() has `data` and `sample_rate`. Samples are
+            with "bytes" or "path", or one that holds such a clip as "audio" or by a suffix of sound; an object whose get_all_samples() has `data` and `sample_rate`. Samples are
             float16/32/64 in [-1, 1], int16 or int32 (divided by 2**15, 2**31). Where a rate comes with it an array may
             be [channels, samples] or [samples, channels]: the shorter axis is the channels, at most 32.
         sample_rate: Hz, of an array without a rate; if not given 16 kHz is taken, with a warning.
@@ -98,7 +111,7 @@ def blocks(clip: Any, sample_rate: float | None = None, *, name: str | None = No
     if is_array(clip):
         clip = _with_rate(clip, sample_rate, name)
     n_out = 0
-    for out in _resampled(_mono(raw_blocks(clip, name), name)):
+    for out in _resampled(_mono(clip_of(clip, name).blocks(name), name)):
         if len(out):
             n_out += len(out)
             yield out
@@ -176,17 +189,17 @@ def n_samples(seconds: float, name: str, most: float = math.inf) -> int:
     return max(1, round(seconds * SAMPLE_RATE))
 
 
-def _named(items: Iterable[Any], sample_rate: float | None, one: bool) -> Iterator[tuple[str, Any]]:
+def _named(items: Iterable[Any], sample_rate: float | None, one: bool) -> Iterator[tuple[str, Clip]]:
     for i, clip in enumerate(items):
         path = path_of(clip)
         name = (path or "the clip") if one else f"clip {i} ({path})" if path else f"clip {i}"
         if is_array(clip):
             clip = _with_rate(clip, sample_rate, name)
-            sample_rate = clip[1]  # so that only the first one warns
-        yield name, clip
+            sample_rate = clip.rate  # so that only the first one warns
+        yield name, clip_of(clip, name)
 
 
-def _with_rate(array: Any, sample_rate: float | None, name: str) -> tuple[Any, float]:
+def _with_rate(array: Any, sample_rate: float | None, name: str) -> Samples:
     if array.ndim != 1:
         raise ValueError(
             f"{name} is an array of shape {list(array.shape)} without a rate; expected [samples]. "
@@ -195,7 +208,7 @@ def _with_rate(array: Any, sample_rate: float | None, name: str) -> tuple[Any, f
     if sample_rate is None:
         message = f"{name} is an array without a sample rate: {SAMPLE_RATE:,} Hz is taken. Give sample_rate="
         warnings.warn(message, UserWarning, stacklevel=3)
-    return array, sample_rate or SAMPLE_RATE
+    return Samples(array, sample_rate or SAMPLE_RATE)
 
 
 def _check_clips_first(shape: tuple[int, int]) -> None:
