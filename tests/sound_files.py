@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import io
+import tempfile
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -33,22 +35,18 @@ def encode(x: np.ndarray, rate: int = RATE, kind: str = "WAV", subtype: str | No
 def mux(x: np.ndarray, rate: int, kind: str, codec: str, start: float = 0.0, **options: str) -> bytes:
     """x [n], mono, by PyAV, as a file of a kind, which starts at `start` seconds; test skipped where it is missing."""
     av = pytest.importorskip("av")
-    file = io.BytesIO()
-    with av.open(file, "w", format=kind, options=options) as container:
-        container.metadata["title"] = "TITLETITLE"
-        track = container.add_stream(codec, rate=rate, layout="mono")
-        to_kind = av.AudioResampler(
-            track.codec_context.format.name, "mono", rate, track.codec_context.frame_size or 1024
-        )
-        frame = av.AudioFrame.from_ndarray(x[None].astype("f4"), "fltp", "mono")
-        frame.sample_rate = rate
-        for part in [*to_kind.resample(frame), *to_kind.resample(None)]:
-            if part.samples == 0:
-                continue
-            part.pts = (part.pts or 0) + round(start * rate)
-            container.mux(track.encode(part))
-        container.mux(track.encode(None))
-    return file.getvalue()
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder, "sound")  # some muxers read again what they have written
+        with av.open(str(path), "w", format=kind, options=options) as container:
+            container.metadata["title"] = "TITLETITLE"
+            track = container.add_stream(codec, rate=rate, layout="mono")
+            context = track.codec_context
+            to_kind = av.AudioResampler(context.format.name, "mono", rate, context.frame_size or 1024)
+            frame = av.AudioFrame.from_ndarray(x[None].astype("f4"), "fltp", "mono")
+            frame.sample_rate, frame.pts = rate, round(start * rate)
+            for part in [*to_kind.resample(frame), *to_kind.resample(None), None]:
+                container.mux(track.encode(part))
+        return path.read_bytes()
 
 
 def id3(n: int) -> bytes:

@@ -7,6 +7,7 @@ from one process to another, which for short files takes longer than to decode t
 from __future__ import annotations
 
 import itertools
+import numbers
 import os
 import sys
 import warnings
@@ -21,6 +22,7 @@ import torch
 from tqdm import tqdm
 
 from mtslvr.sound import stream
+from mtslvr.sound.clips import clip_of
 from mtslvr.sound.files import text_of
 
 THREADS = min(8, os.cpu_count() or 1)  # that decode
@@ -159,7 +161,7 @@ def vectors(
     Raises:
         ValueError: `batch_size` is not a whole number above 0; the model is in training mode.
     """
-    if isinstance(batch_size, bool) or not isinstance(batch_size, int) or batch_size < 1:
+    if isinstance(batch_size, bool) or not isinstance(batch_size, numbers.Integral) or batch_size < 1:
         raise ValueError(f"batch_size is {batch_size!r}; expected a whole number above 0")
     if model.training:
         raise ValueError(
@@ -176,14 +178,15 @@ def vectors(
 def _decoded_ahead(clips: Iterable[tuple[str, Any]], n_ahead: int) -> Iterator[Iterator[Window]]:
     """The windows of each clip, in order; of the next `n_ahead` clips the first ones are being decoded meanwhile.
 
-    Only paths and bytes are: another clip may be an array that is filled anew for the next, or a file that comes twice.
+    Only files on disk and bytes are: another clip may be an array that is filled anew for the next, or a file that comes twice.
     """
     pool = ThreadPoolExecutor(THREADS, "mtslvr-decode")
     waiting: deque[Iterator[Window]] = deque()
     try:
         for name, clip in clips:
+            clip = clip_of(clip, name)
             windows = stream.windows(clip, name=name)
-            if isinstance(clip, (str, bytes, os.PathLike)):
+            if clip.can_wait:
                 waiting.append(_ahead(pool, windows))
                 if len(waiting) > n_ahead:
                     yield waiting.popleft()

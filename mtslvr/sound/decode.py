@@ -10,7 +10,7 @@ import contextlib
 import io
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import IO
 
 import numpy as np
@@ -58,10 +58,14 @@ def _decode(file: IO[bytes], name: str) -> Iterator[Block]:
         raise ValueError(f"{name} is an empty file: it has 0 bytes. Copy or download it again")
     start, head = mpeg.behind_tags(file)
     if ffmpeg.is_needed(head):
+        check_length(file, end, name)
         yield from _by_ffmpeg(file, name)
     elif head[:4] in forms.MAGIC and head[8:12] in forms.SOUND:
         for form in forms.forms(file, start, end, name):
-            yield from _by_mpeg(file, *form.mpeg, name) if form.mpeg else _by_libsndfile(form.file, name)
+            if form.mpeg:
+                yield from _by_mpeg(mpeg.streams(file, *form.mpeg, name), splice(file, [form.mpeg]), name)
+            else:
+                yield from _by_libsndfile(form.file, name)
     elif head.startswith(b"OggS\0"):
         for link in ogg_links(file, start, end, name):
             yield from (_by_libsndfile if link.is_common else _by_ffmpeg)(splice(file, [link.range]), name)
@@ -69,7 +73,7 @@ def _decode(file: IO[bytes], name: str) -> Iterator[Block]:
         for part in flac_links(file, start, end):
             yield from _by_libsndfile(splice(file, [part]), name)
     elif mpeg.frame(head[:4]):
-        yield from _by_mpeg(file, start, end, name)
+        yield from _by_mpeg(mpeg.streams(file, start, end, name), file, name)
     else:
         check_length(file, end, name)
         yield from _by_libsndfile(file, name)
@@ -82,7 +86,8 @@ class _Sound(soundfile.SoundFile):
         return False
 
 
-def _by_libsndfile(file: IO[bytes], name: str, *, is_mpeg: bool = False) -> Iterator[Block]:
+def _by_libsndfile(file: IO[bytes], name: str, n_mpeg: int | None = None) -> Iterator[Block]:
+    """By libsndfile; `n_mpeg`: this is an MPEG stream of so many frames, where libsndfile does not know; 0 where it does."""
     file.seek(0)
     try:
         sound = _Sound(file)
@@ -91,11 +96,10 @@ def _by_libsndfile(file: IO[bytes], name: str, *, is_mpeg: bool = False) -> Iter
             f"{name} cannot be read: {error}. For headerless samples use np.fromfile and (array, rate)"
         ) from error
     except soundfile.LibsndfileError as error:
-        streams = [] if is_mpeg else mpeg.streams(file, 0, _size(file), name)
-        for stream in streams:  # an MP3 that does not begin with a frame
-            yield from _by_libsndfile(stream, name, is_mpeg=True)
-        if not streams:
-            yield from _by_ffmpeg(file, name, error)
+        if n_mpeg is not None:
+            raise ValueError(f"{name} cannot be decoded; it is damaged ({error.error_string})") from error
+        streams = mpeg.streams(file, 0, _size(file), name)  # an MP3 may begin with something else
+        yield from _by_mpeg(streams, file, name) if streams else _by_ffmpeg(file, name, error)
         return
     n_read = 0
     with sound:
@@ -107,22 +111,29 @@ def _by_libsndfile(file: IO[bytes], name: str, *, is_mpeg: bool = False) -> Iter
             raise ValueError(
                 f"{name} cannot be decoded after {n_read:,} frames; it is damaged or cut short ({error.error_string})"
             ) from error
-        if n_read < sound.frames < UNKNOWN:
-            raise forms.cut_short(name, f"{n_read:,} frames of {sound.frames:,}")
+        promised = n_mpeg or sound.frames
+        if n_read < promised < UNKNOWN:
+            raise forms.cut_short(name, f"{n_read:,} frames of {promised:,}")
 
 
-def _by_mpeg(file: IO[bytes], start: int, end: int, name: str) -> Iterator[Block]:
-    streams = mpeg.streams(file, start, end, name)
-    for stream in streams:
-        yield from _by_libsndfile(stream, name, is_mpeg=True)
-    if not streams:  # of free bit rate, or damaged
-        yield from _by_ffmpeg(splice(file, [(start, end)]), name)
+def _by_mpeg(streams: list[tuple[IO[bytes], int]], file: IO[bytes], name: str) -> Iterator[Block]:
+    """The MPEG streams of a file; by FFmpeg those of free bit rate, which are none, and of layers I and II if it is there."""
+    if not streams or (streams[0][1] and ffmpeg.is_there()):
+        yield from _by_ffmpeg(file, name, formats=("mp3",))
+        return
+    for stream, n_frames in streams:
+        yield from _by_libsndfile(stream, name, n_frames)
 
 
-def _by_ffmpeg(file: IO[bytes], name: str, why: soundfile.LibsndfileError | None = None) -> Iterator[Block]:
+def _by_ffmpeg(
+    file: IO[bytes],
+    name: str,
+    why: soundfile.LibsndfileError | None = None,
+    formats: Sequence[str] = ffmpeg.FORMATS,
+) -> Iterator[Block]:
     """By FFmpeg; `why`: libsndfile could not open it, and FFmpeg may not either."""
     try:
-        yield from ffmpeg.decode(file, name)
+        yield from ffmpeg.decode(file, name, formats)
     except ImportError:
         needs = "it is M4A, AAC or another format that needs FFmpeg"
         message = (

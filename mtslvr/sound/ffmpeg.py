@@ -6,7 +6,8 @@ end in time, and is compared with the time stamps: sound may start late, and pau
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import importlib.util
+from collections.abc import Iterator, Sequence
 from typing import IO, Any
 
 import numpy as np
@@ -53,19 +54,8 @@ FORMATS = (
         "bink",
     ),
 )
-TIMED = (
-    "mov",
-    "matroska",
-    "asf",
-    "avi",
-    "wv",
-    "tta",
-    "ape",
-    "tak",
-    "dsf",
-    "mpc",
-    "caf",
-)  # headers that give the duration
+# Formats whose headers give the duration; of others FFmpeg guesses it.
+TIMED = tuple(["mov", "matroska", "asf", "avi", "flv", "wv", "tta", "ape", "tak", "dsf", "mpc", "caf"])
 
 
 class NotOpened(ValueError):
@@ -85,8 +75,16 @@ def is_needed(head: bytes) -> bool:
     )
 
 
-def decode(file: IO[bytes], name: str) -> Iterator[Block]:
+def is_there() -> bool:
+    """Whether PyAV is installed."""
+    return importlib.util.find_spec("av") is not None
+
+
+def decode(file: IO[bytes], name: str, formats: Sequence[str] = FORMATS) -> Iterator[Block]:
     """Decode a binary file, from its beginning.
+
+    Args:
+        formats: FFmpeg's names of those that it may be.
 
     Yields:
         float32 [frames, channels] in [-1, 1] and the sample rate in Hz, which may change.
@@ -98,7 +96,7 @@ def decode(file: IO[bytes], name: str) -> Iterator[Block]:
     import av
 
     file.seek(0)
-    options = {"format_whitelist": ",".join(FORMATS), "protocol_whitelist": "none"}
+    options = {"format_whitelist": ",".join(formats), "protocol_whitelist": "none"}
     try:
         opened = av.open(file, options=options, metadata_errors="replace")
     except av.error.FFmpegError as error:

@@ -1,4 +1,4 @@
-"""Bytes of sound that the headers of less common formats promise: AU, W64, CAF, NIST, VOC, AVR, WVE, MPC2000.
+"""Bytes of sound that the headers of less common formats promise: AU, W64, CAF, NIST, VOC, AVR, WVE, MPC2000, AVI.
 
 libsndfile reads what is there of them without a word. (PAF, IRCAM and PVF promise nothing.)
 """
@@ -88,7 +88,14 @@ def _wve(file: IO[bytes], head: bytes, end: int) -> Length:
     return 32, int.from_bytes(head[18:22], "big")
 
 
+def _riff(file: IO[bytes], head: bytes, end: int) -> Length:
+    """AVI; WAV has a module of its own."""
+    size = int.from_bytes(head[4:8], "little")
+    return (8, size) if 0 < size < 2**31 - 2**13 else None
+
+
 LENGTHS: dict[bytes, Callable[[IO[bytes], bytes, int], Length]] = {
+    b"RIFF": _riff,
     b".snd": _au,
     b"dns.": _au,
     b"riff\x2e\x91\xcf\x11": _w64,

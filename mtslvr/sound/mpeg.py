@@ -19,6 +19,7 @@ CHUNK = 2**20  # bytes of the file held at a time
 MARGIN = 8_192  # bytes: more than the frames that are looked at together
 SEARCHED = 4_096  # bytes in which the first frame has to begin, after tags and zeros: more than a frame that was cut
 BAD_SPOT = 0.5  # seconds: a damaged stretch shorter than this is left out with a warning, a longer one is an error
+DELAY = 1_105  # samples that a decoder may leave out at the beginning
 SLACK = 2  # frames: some writers count the header's own frame, or one that was begun
 ID3 = b"ID3\3\0\0\0\0\0\x0a" + bytes(10)  # without it libsndfile looks for a file "._" in the current folder first
 RATES = (44_100, 48_000, 32_000)  # Hz
@@ -89,8 +90,12 @@ def behind_tags(file: IO[bytes]) -> tuple[int, bytes]:
         start += _tag(head)
 
 
-def streams(file: IO[bytes], start: int, end: int, name: str) -> list[IO[bytes]]:
+def streams(file: IO[bytes], start: int, end: int, name: str) -> list[tuple[IO[bytes], int]]:
     """The MPEG streams from byte `start` to `end`, each as a file for libsndfile; none if there is no MPEG audio.
+
+    Returns:
+        Files, and the number of samples per channel that each holds at least, of layers I and II, where libsndfile only guesses;
+        0 of layer III.
 
     Raises:
         ValueError: frames are missing at the end, or more than BAD_SPOT seconds in one place.
@@ -108,14 +113,15 @@ def streams(file: IO[bytes], start: int, end: int, name: str) -> list[IO[bytes]]
     return [_as_file(file, stream) for stream in found if stream.n_frames]
 
 
-def _as_file(file: IO[bytes], stream: Stream) -> IO[bytes]:
+def _as_file(file: IO[bytes], stream: Stream) -> tuple[IO[bytes], int]:
     parts: list[Part] = [ID3]
     if stream.header and stream.promised == stream.n_frames:
         parts.append(stream.header)
     elif stream.first.kind[0] == 3:
         parts.append(_header(stream))
     parts += [(first, last) for first, last in stream.ranges]
-    return splice(file, parts)
+    n_samples = stream.n_frames * stream.first.n_samples
+    return splice(file, parts), 0 if stream.first.kind[0] == 3 else n_samples - DELAY
 
 
 def _header(stream: Stream) -> bytes:

@@ -86,11 +86,12 @@ def blocks(clip: Any, sample_rate: float | None = None, *, name: str | None = No
     Its samples depend neither on where the blocks end nor on whether the sound came as a file or as an array.
 
     Args:
-        clip: a Clip; or a path; the bytes of a sound file; a binary file (from its beginning if it can seek); an array or tensor
-            [samples]; `(array, rate)`; a dictionary with "array" (or "raw") and "sampling_rate" (or "sample_rate"), or
-            with "bytes" or "path", or one that holds such a clip as "audio" or by a suffix of sound; an object whose get_all_samples() has `data` and `sample_rate`. Samples are
-            float16/32/64 in [-1, 1], int16 or int32 (divided by 2**15, 2**31). Where a rate comes with it an array may
-            be [channels, samples] or [samples, channels]: the shorter axis is the channels, at most 32.
+        clip: a Clip; or a path ("~" is the home folder); the bytes of a sound file; a binary file (from its beginning if it
+            can seek); an array or tensor [samples]; `(array, rate)`; a dictionary with "array" (or "raw") and
+            "sampling_rate" (or "sample_rate"), or with "bytes" or "path", or that holds one of these as "audio", "wav",
+            "flac", ...; an object whose get_all_samples() has `data` and `sample_rate`. Samples are float16/32/64 in
+            [-1, 1], int16 or int32 (divided by 2**15, 2**31), none of them masked. Where a rate comes with it an array
+            may be [channels, samples] or [samples, channels]: the shorter axis is the channels, at most 32.
         sample_rate: Hz, of an array without a rate; if not given 16 kHz is taken, with a warning.
         name: what the messages call the clip; its path if it has one.
 

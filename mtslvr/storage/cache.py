@@ -6,7 +6,6 @@ what it had, and processes that share a folder do not disturb each other; see ve
 
 from __future__ import annotations
 
-import hashlib
 import itertools
 import os
 from collections.abc import Callable, Collection
@@ -17,11 +16,9 @@ import numpy as np
 from tqdm import tqdm
 
 from mtslvr.sound import stream
-from mtslvr.sound.clips import raw_blocks
 from mtslvr.storage.vectors import Vectors
 
 BATCH = 32  # clips embedded between two writes
-CHUNK = 2**20  # bytes of a file read at a time
 
 
 def default_folder() -> Path:
@@ -55,8 +52,8 @@ def embed(
     found: list[np.ndarray] = []
     total = len(clips) if hasattr(clips, "__len__") else None
     with tqdm(total=total, desc=description, unit="clip", delay=2, disable=None) as bar:
-        while batch := [(name, _twice(clip)) for name, clip in itertools.islice(named, BATCH)]:
-            contents = [content(clip, name) for name, clip in batch]
+        while batch := [(name, clip.kept(name)) for name, clip in itertools.islice(named, BATCH)]:
+            contents = [clip.content(name) for name, clip in batch]
             known = {digest: kept.read(digest) for digest in set(contents)}
             missing = {digest: pair for digest, pair in zip(contents, batch, strict=True) if known[digest] is None}
             if missing:
@@ -64,40 +61,12 @@ def embed(
                 for (digest, (name, clip)), vector in zip(missing.items(), vectors, strict=True):
                     if not np.isfinite(vector).all():
                         raise ValueError(f"the embedding of {name} holds NaN or infinity")
-                    if content(clip, name) == digest:  # or else the file has changed since
+                    if clip.content(name) == digest:  # or else the file has changed since
                         kept.write(digest, vector)
                     known[digest] = vector
             found += [vector for digest in contents if (vector := known[digest]) is not None]
             bar.update(len(batch))
     return np.stack(found)
-
-
-def content(clip: Any, name: str) -> str:
-    """64 hex digits that identify a clip: of a file the bytes, of anything else the samples and their rate.
-
-    Args:
-        clip: one clip, see `stream.blocks`; an array has its rate with it.
-        name: what the messages call it.
-
-    Raises:
-        TypeError, ValueError: see `stream.blocks`; of samples only what can be told before they are mixed and resampled.
-    """
-    digest = hashlib.sha256()
-    if isinstance(clip, (bytes, bytearray, memoryview)):
-        digest.update(clip)
-    elif isinstance(clip, (str, os.PathLike)):
-        try:
-            with open(clip, "rb") as file:
-                while chunk := file.read(CHUNK):
-                    digest.update(chunk)
-        except OSError:
-            next(raw_blocks(clip, name))  # says better what is wrong
-            raise
-    else:
-        for block, rate in raw_blocks(clip, name):
-            digest.update(f"{rate!r} {block.shape}".encode())
-            digest.update(np.ascontiguousarray(block).data)
-    return digest.hexdigest()
 
 
 def _embed(encoder: Callable[[list[Any]], np.ndarray], named: Collection[tuple[str, Any]]) -> np.ndarray:
@@ -108,12 +77,3 @@ def _embed(encoder: Callable[[list[Any]], np.ndarray], named: Collection[tuple[s
             for _ in stream.blocks(clip, name=name):
                 pass
         raise
-
-
-def _twice(clip: Any) -> Any:
-    """A clip that can be read twice: of a binary file, which may be a pipe, the bytes."""
-    if not hasattr(clip, "read") or isinstance(clip.read(0), str):
-        return clip
-    if not hasattr(clip, "seekable") or clip.seekable():
-        clip.seek(0)
-    return clip.read()

@@ -429,7 +429,7 @@ def test_paths_that_are_no_files(tmp_path: Path) -> None:
     for bad, message in {
         str(tmp_path / "missing.wav"): "no such file: .*missing.wav",
         str(tmp_path): "is a folder; give its files",
-        "https://example.org/dog.wav": "address on the network; download it first",
+        "https://example.org/dog.wav": "is a URL; download it first",
         "": "no such file",
     }.items():
         with pytest.raises(ValueError, match=message):

@@ -15,6 +15,7 @@ import pytest
 import soundfile
 
 from mtslvr.sound import stream
+from mtslvr.sound.clips import clip_of
 from mtslvr.storage import cache
 
 RATE = 16_000
@@ -121,8 +122,8 @@ def test_a_pipe_can_be_read_once_only(folder: Path) -> None:
 )
 def test_other_samples_are_another_clip(other: Any) -> None:
     clip = (np.array([0.0001, 0.1], np.float32), RATE)
-    assert cache.content(clip, "clip") == cache.content((clip[0].copy(), RATE), "clip")
-    assert cache.content(other, "clip") != cache.content(clip, "clip")
+    content, same, another = (clip_of(x, "clip").content("clip") for x in (clip, (clip[0].copy(), RATE), other))
+    assert content == same != another
 
 
 def test_what_was_done_before_a_failure_is_kept(
@@ -248,3 +249,12 @@ def test_default_folder(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None
     assert cache.default_folder() == tmp_path / "mtslvr" / "embeddings"
     monkeypatch.delenv("XDG_CACHE_HOME")
     assert cache.default_folder() == Path.home() / ".cache" / "mtslvr" / "embeddings"
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="there are no named pipes here")
+def test_a_named_pipe_is_read_once(tmp_path: Path, folder: Path) -> None:
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    with concurrent.futures.ThreadPoolExecutor() as pool:
+        pool.submit(pipe.write_bytes, wav(7))
+        np.testing.assert_array_equal(cache.embed(Counter(), [pipe], folder), [[7, 0.5]])
