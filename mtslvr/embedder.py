@@ -62,8 +62,6 @@ class AudioEmbedder(TransformerMixin, BaseEstimator):
             TypeError, ValueError: one clip, or not a usable one (the message says which); an unknown space. As `MTSLVR.embed`.
             OSError: `memory` cannot be written.
         """
-        if isinstance(X, np.ndarray) and X.dtype.kind in "OU":
-            X = X.tolist()
         one, named = stream.clips(X)
         if one:
             raise ValueError(f"X is one clip, of type {type(X).__name__}: wrap it in a list, [clip]")

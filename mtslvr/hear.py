@@ -21,7 +21,8 @@ from torch import Tensor, nn
 
 from mtslvr.encoder import batching, frontend
 from mtslvr.encoder.model import MTSLVR
-from mtslvr.sound.stream import INTEGER_LIKE, SAMPLE_RATE, n_samples
+from mtslvr.sound.mono import INTEGER_LIKE
+from mtslvr.sound.stream import SAMPLE_RATE, n_samples
 
 WINDOW = 0.5  # seconds around a timestamp
 MAX_WINDOW = 5.0  # seconds: the paper's

@@ -16,7 +16,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mtslvr.encoder.spaces import Spaces
-from mtslvr.sound.clips import is_array, is_clip
+from mtslvr.sound.clips import column, is_clip
+from mtslvr.sound.kinds import is_array
 
 if TYPE_CHECKING:
     from mtslvr.encoder.model import MTSLVR
@@ -30,7 +31,10 @@ def clips_in(X: Any) -> list[Any] | None:
     Raises:
         ValueError: one clip instead of a list; none, nested or unordered ones; waveforms as the rows of an array.
     """
-    kind, shape = type(X).__name__, tuple(getattr(X, "shape", ()))
+    kind = type(X).__name__
+    if (items := column(X)) is not None:
+        X = items
+    shape = tuple(getattr(X, "shape", ()))
     one_clip = f"X is one clip, of type {kind}: wrap it in a list, [clip], or give a list of all clips"
     if len(shape) == 2 and shape[1] >= MAX_FEATURES:
         raise ValueError(

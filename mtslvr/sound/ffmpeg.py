@@ -55,7 +55,7 @@ FORMATS = (
     ),
 )
 # Formats whose headers give the duration; of others FFmpeg guesses it.
-TIMED = tuple(["mov", "matroska", "asf", "avi", "flv", "wv", "tta", "ape", "tak", "dsf", "mpc", "caf"])
+TIMED = ("mov", "matroska", "asf", "avi", "flv", "wv", "tta", "ape", "tak", "dsf", "mpc", "caf")
 
 
 class NotOpened(ValueError):

@@ -17,25 +17,12 @@ from typing import Any
 import numpy as np
 import soxr
 
-from mtslvr.sound.clips import (
-    CLIP_KINDS,
-    MAX_CHANNELS,
-    Clip,
-    Samples,
-    clip_of,
-    column,
-    is_array,
-    is_clip,
-    is_rate,
-    path_of,
-)
-from mtslvr.sound.decode import Block
+from mtslvr.sound.clips import CLIP_KINDS, clip_of, column, is_clip, path_of
+from mtslvr.sound.kinds import MAX_CHANNELS, Clip, Samples, is_array
+from mtslvr.sound.mono import checked_rate, to_mono
 
 SAMPLE_RATE = 16_000  # Hz
 WINDOW = 80_000  # samples: 5 s
-MIN_RATE, MAX_RATE = 1_000, 1_000_000  # Hz: beyond these a rate is a mistake, such as 44.1 for 44,100
-INTEGER_LIKE = 64  # times full scale: floats beyond this were integers once
-ABSURD = 2.0**31  # times full scale: beyond the largest integer sample there is
 
 
 def clips(audio: Any, sample_rate: float | None = None) -> tuple[bool, Iterator[tuple[str, Clip]]]:
@@ -58,7 +45,7 @@ def clips(audio: Any, sample_rate: float | None = None) -> tuple[bool, Iterator[
         UserWarning: once, if there is an array without a rate, and no `sample_rate`: 16 kHz is taken.
     """
     if sample_rate is not None:
-        sample_rate = _checked_rate(sample_rate, "sample_rate")
+        sample_rate = checked_rate(sample_rate, "sample_rate")
     kind = type(audio).__name__
     if (items := column(audio)) is not None:
         audio = items
@@ -112,7 +99,7 @@ def blocks(clip: Any, sample_rate: float | None = None, *, name: str | None = No
     if is_array(clip):
         clip = _with_rate(clip, sample_rate, name)
     n_out = 0
-    for out in _resampled(_mono(clip_of(clip, name).blocks(name), name)):
+    for out in _resampled(to_mono(clip_of(clip, name).blocks(name), name)):
         if len(out):
             n_out += len(out)
             yield out
@@ -218,44 +205,3 @@ def _check_clips_first(shape: tuple[int, int]) -> None:
             f"audio is an array of shape {list(shape)}, which looks like [samples, channels], not [clips, "
             "samples]. Give one clip of several channels as (array, rate), and clips of one channel as array.T"
         )
-
-
-def _checked_rate(rate: Any, name: str) -> float:
-    if not is_rate(rate):
-        raise TypeError(f"{name}: a rate of type {type(rate).__name__}; expected a number of Hz, such as 44_100")
-    if not MIN_RATE <= rate <= MAX_RATE:
-        raise ValueError(f"{name}: a rate of {rate} Hz; expected {MIN_RATE:,} to {MAX_RATE:,}, such as 44_100")
-    return float(rate)
-
-
-def _mono(raw: Iterable[Block], name: str) -> Iterator[tuple[np.ndarray, float]]:
-    """Check every block and take the mean of its channels; judge silence and scale once all of them have been seen."""
-    n, peak, mono_peak = 0, 0.0, 0.0
-    for block, given_rate in raw:
-        rate = _checked_rate(given_rate, name)
-        if not block.size:
-            continue
-        block_peak = float(np.abs(block).max())  # NaN if there is one
-        if not block_peak < ABSURD:
-            raise ValueError(_bad_samples(block, n, rate, name))
-        mono = np.ascontiguousarray(block).mean(axis=1)  # one memory layout, so one order of summation
-        n, peak = n + len(mono), max(peak, block_peak)
-        mono_peak = max(mono_peak, float(np.abs(mono).max()))
-        yield mono, rate
-    if n == 0:
-        raise ValueError(f"{name} is empty: it has no samples")
-    if mono_peak == 0:
-        warnings.warn(f"{name} is silence: every sample is 0 (in mono)", UserWarning, stacklevel=4)
-    if peak > INTEGER_LIKE:
-        message = f"{name}: floats of up to {peak:g}, where full scale is 1. Divide 16-bit samples by 32768"
-        warnings.warn(message, UserWarning, stacklevel=4)
-
-
-def _bad_samples(block: np.ndarray, n_before: int, rate: float, name: str) -> str:
-    bad = ~(np.abs(block) < ABSURD)
-    frame, channel = np.argwhere(bad)[0]
-    at = n_before + int(frame)
-    return (
-        f"{name} has samples that are NaN, infinite or absurdly large: {bad.sum():,} within {len(block):,} frames, the "
-        f"first of them {block[frame, channel]:g} at sample {at:,} ({at / rate:.3f} s). Find why or cut them out"
-    )

@@ -13,6 +13,7 @@ import torch
 
 from mtslvr.encoder import batching
 from mtslvr.sound import stream
+from mtslvr.sound.kinds import OnDisk
 
 RATE = 16_000
 
@@ -91,8 +92,8 @@ def test_files_are_decoded_while_the_model_computes(tmp_path: Path, monkeypatch:
     paths = [write(tmp_path / f"{i}.wav", 0.1) for i in range(6)]
     real, begun = stream.windows, {str(path): threading.Event() for path in paths}
 
-    def windows(clip: Path, *, name: str) -> Iterator[batching.Window]:
-        begun[str(clip)].set()
+    def windows(clip: OnDisk, *, name: str) -> Iterator[batching.Window]:
+        begun[clip.path].set()
         yield from real(clip, name=name)
 
     class Patient(Level):

@@ -306,3 +306,17 @@ def test_another_encoder_is_refused(model: mtslvr.MTSLVR, tmp_path: Path) -> Non
 
 def test_the_default_weights_are_loaded_once() -> None:
     assert inputs.encoder(None) is inputs.encoder(None)
+
+
+def test_columns_of_paths() -> None:
+    """What a data frame holds, in the array type of each library."""
+    paths = ["a.wav", "b.wav"]
+    columns = [np.array(paths), np.array(paths, object)]
+    pandas = pytest.importorskip("pandas")
+    frame = pandas.DataFrame({"path": paths, "x": [1.0, 2.0]})
+    columns += [frame["path"], frame["path"].values, frame["path"].to_numpy()]
+    columns.append(pytest.importorskip("pyarrow").array(paths))
+    for column in columns:
+        assert inputs.clips_in(column) == paths
+    assert inputs.clips_in(frame[["x"]]) is None
+    assert inputs.clips_in(frame["x"]) is None

@@ -88,7 +88,7 @@ def test_noise_is_no_sound() -> None:
     """FFmpeg's weakest guesses are not asked for."""
     for seed in range(40):
         data = np.random.default_rng(seed).bytes(50_000)
-        with pytest.raises(ValueError, match="no sound file that can be read|cannot be decoded by FFmpeg"):
+        with pytest.raises(ValueError, match=r"no sound file that can be read|cannot be decoded by FFmpeg"):
             stream.read(data)
 
 

@@ -151,7 +151,7 @@ def test_samples_do_not_depend_on_block_boundaries(rate: int, n: int, block: int
     x = noise(n, channels=data.draw(st.sampled_from([1, 2, 9])))
     want = stream.read((x, rate))
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("mtslvr.sound.clips.BLOCK", block)
+        patch.setattr("mtslvr.sound.kinds.BLOCK", block)
         np.testing.assert_array_equal(stream.read((x, rate)), want)
     assert abs(len(want) - n * SAMPLE_RATE / rate) <= 0.5 + 1e-6
     mono = x if x.ndim == 1 else x.mean(axis=1)
@@ -260,7 +260,7 @@ def test_sample_rate_is_for_bare_arrays_only() -> None:
 def test_windows_against_their_definition(n: int, hop: float, window: float, block: int) -> None:
     x = noise(n)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("mtslvr.sound.clips.BLOCK", block)
+        patch.setattr("mtslvr.sound.kinds.BLOCK", block)
         got = list(stream.windows((x, SAMPLE_RATE), hop=hop, window=window))
     starts, n_window = [0], round(window * SAMPLE_RATE)
     while starts[-1] + n_window < n and starts[-1] + round(hop * SAMPLE_RATE) < n:

@@ -26,7 +26,8 @@ import soundfile
 import soxr
 
 from mtslvr.sound.files import LIBSNDFILE_SUFFIXES, sounds_in
-from mtslvr.sound.stream import MAX_RATE, MIN_RATE, SAMPLE_RATE
+from mtslvr.sound.mono import MAX_RATE, MIN_RATE
+from mtslvr.sound.stream import SAMPLE_RATE
 
 PIECE_SECONDS = 60  # s; longer files are cut into pieces of this length, which bounds the memory that decoding takes
 PART_BLOCK = 600 * SAMPLE_RATE  # samples of a part decoded at once: 10 minutes, 38 MB
