@@ -96,9 +96,7 @@ class OnDisk(Clip):
         if re.match(r"[a-zA-Z][a-zA-Z0-9+.-]+://", self.path):
             raise ValueError(f"{name} is a URL; download it first and give the path of the file")
         if os.path.isdir(self.path):
-            raise ValueError(
-                f'{name} is a folder; give its files, as in sorted(pathlib.Path("folder").rglob("*.wav"))'
-            )
+            raise ValueError(f'{name} is a folder; give its files, as in sorted(pathlib.Path("folder").rglob("*.wav"))')
         try:
             return open(self.path, "rb")
         except FileNotFoundError:
