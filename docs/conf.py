@@ -22,7 +22,7 @@ include_patterns = ["docs/**.md", "training/*.md", "CHANGELOG.md", "mtslvr/asset
 exclude_patterns = ["build", "dist", ".*"]
 nitpick_ignore_regex = [  # what is not ours, and what is not public, has no page to lead to
     ("py:.*", r"(?!mtslvr\.).*"),
-    ("py:.*", r"mtslvr\.adapters\..*"),
+    ("py:.*", r"mtslvr\.encoder\.adapters\..*"),
 ]
 highlight_language = "none"  # of fences that do not say
 
