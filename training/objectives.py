@@ -180,15 +180,19 @@ class ParameterComparison(nn.Module):
         self.mlp = nn.Sequential(nn.Linear(2 * d, d), nn.ReLU(), nn.Linear(d, n))
 
     def forward(self, h1: Tensor, h2: Tensor, differences: Tensor) -> Tensor:
-        """h1, h2: float [N, d]; differences: float [N, n], NaN where there is none -> the loss, float32 scalar; 0 if there are none at all.
+        """h1, h2: float [N, d]; differences: float [N, n], NaN where there is none -> the loss, float32 scalar; 0 if there are none
+        at all, NaN if a feature is not finite.
 
         Raises:
             ValueError: the shapes of h1 and h2 differ or are not [N, d].
         """
         _check_views(h1, h2, self.d)
         with torch.autocast(h1.device.type, enabled=False):
-            error = self.mlp(_at_least_float32(torch.cat([h1, h2], 1))) - differences
-        return error.nan_to_num().square().sum() / error.isfinite().sum().clamp(min=1)
+            found = self.mlp(_at_least_float32(torch.cat([h1, h2], 1)))
+        unknown = differences.isnan()
+        # Where there is nothing to compare, features that are not finite still are: inf - inf is NaN.
+        error = found - torch.where(unknown, found.detach(), differences)
+        return error.square().sum() / (~unknown).sum().clamp(min=1)
 
 
 def prediction_loss(logits: Tensor, labels: Tensor) -> Tensor:

@@ -15,6 +15,7 @@ import dataclasses
 import math
 import os
 import time
+from collections.abc import Mapping
 from pathlib import Path
 
 import torch
@@ -70,6 +71,18 @@ class Learner(nn.Module):
         return results
 
 
+def total_loss(results: Mapping[str, Tensor], weights: Mapping[str, float]) -> Tensor:
+    """The weighted sum of a step's losses: of its results all but the accuracy.
+
+    Raises:
+        ValueError: a loss has no weight.
+    """
+    losses = {name: result for name, result in results.items() if name != "accuracy"}
+    if unknown := sorted(set(losses) - set(weights)):
+        raise ValueError(f"no weight for the loss {unknown[0]!r}; there are weights for {', '.join(weights)}")
+    return torch.stack([weights[name] * loss for name, loss in losses.items()]).sum()
+
+
 @dataclasses.dataclass
 class Progress:
     """Where a run stands."""
@@ -93,14 +106,13 @@ def pretrain(config: PretrainConfig, corpus_folder: str | None, out: Path, devic
     """Train, or go on training, what `config` says, in the folder `out`."""
     rank, world = (distributed.get_rank(), distributed.get_world_size()) if distributed.is_initialized() else (0, 1)
     stop = StopOnSignal()
-    run = Run(out, dataclasses.asdict(config), active=rank == 0)
-
-    corpus, held_out = None, None
+    whole, corpus, held_out = None, None, None
     if corpus_folder is not None:
-        corpus, held_out = Corpus(corpus_folder).split(config.validation, config.seed)
-        corpus, held_out = corpus.to(device), held_out.to(device)
+        whole = Corpus(corpus_folder)
+        corpus, held_out = (part.to(device) for part in whole.split(config.validation, config.seed))
     elif config.synthetic < 1:
         raise ValueError("this run needs sound: give --corpus PACKED (made by training.corpus), or set synthetic=1")
+    run = Run(out, {**dataclasses.asdict(config), "corpus": whole and whole.digest}, active=rank == 0)
     n, left = divmod(config.batch, world * config.accumulate)
     if left or n < 2:
         raise ValueError(
@@ -136,9 +148,6 @@ def pretrain(config: PretrainConfig, corpus_folder: str | None, out: Path, devic
     autocast = torch.autocast(device.type, torch.bfloat16, enabled=config.precision == "bfloat16")
 
     weights = loss_weights(dataclasses.asdict(config))
-
-    def loss_of(results: dict[str, Tensor]) -> Tensor:
-        return torch.stack([weights[name] * loss for name, loss in results.items() if name in weights]).sum()
 
     @torch.no_grad()
     def validate() -> dict[str, Tensor]:
@@ -177,7 +186,7 @@ def pretrain(config: PretrainConfig, corpus_folder: str | None, out: Path, devic
             batch = views(seed)
             with autocast:
                 results = model(*batch)
-            loss = loss_of(results)
+            loss = total_loss(results, weights)
             if not math.isfinite(loss.item()):
                 run.report_failure(
                     {"step": progress.step, "batch_seed": seed, "losses": results, "learner": learner.state_dict()}
@@ -196,8 +205,8 @@ def pretrain(config: PretrainConfig, corpus_folder: str | None, out: Path, devic
         if config.validate_every and progress.step % config.validate_every == 0:
             results = validate()
             run.log(progress.step, "validation", results)
-            if loss_of(results).item() < progress.best_loss - config.delta:
-                progress.best_loss, progress.since_best = loss_of(results).item(), 0
+            if (loss := total_loss(results, weights)).item() < progress.best_loss - config.delta:
+                progress.best_loss, progress.since_best = loss.item(), 0
                 if best is not None:
                     best = {name: tensor.clone() for name, tensor in learner.network.state_dict().items()}
             else:
@@ -224,7 +233,7 @@ def main() -> None:
     )
     parser.add_argument("overrides", nargs="*", help="name=value, after the file")
     parser.add_argument(
-        "--corpus", help="folder made by training.corpus; its name is not part of the run's configuration"
+        "--corpus", help="folder made by training.corpus; a run goes on with the same one only, wherever it lies"
     )
     parser.add_argument("--out", type=Path, required=True, help="folder of the run; an unfinished run in it is resumed")
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")

@@ -77,7 +77,7 @@ class Run:
     """Reads and writes a run's folder. On processes other than the first (`active` False) it only reads.
 
     Raises:
-        ValueError: the folder holds a run of another configuration, or another process is training in it.
+        ValueError: the folder holds a run of another configuration or on another corpus, or another process is training in it.
     """
 
     def __init__(self, folder: Path, config: dict[str, Any], *, active: bool = True) -> None:
@@ -91,8 +91,9 @@ class Run:
         if before.exists():
             known = json.loads(before.read_text())
             if changed := [name for name in self.config if known.get(name) != self.config[name]]:
+                told = ", ".join(f"{name} ({known.get(name)!r}, now {self.config[name]!r})" for name in changed)
                 raise ValueError(
-                    f"{folder} holds a run with other values of {', '.join(changed)}; choose another --out, or delete it"
+                    f"{folder} holds a run with other values of {told}; choose another --out, or delete it"
                 )
         elif active:
             atomic.write({before: json.dumps(self.config, indent=2).encode()})
@@ -153,7 +154,7 @@ class Run:
             elif isinstance(value, float):
                 self._writer.add_scalar(f"{split}/{name}", value, step)
         told = " ".join(f"{name[:4]} {100 * share:.0f}" for name, share in line.get("accuracy", {}).items())
-        losses = " ".join(f"{name} {line[name]:.3f}" for name in ("contrastive", "predictive") if name in line)
+        losses = " ".join(f"{name} {value:.3f}" for name, value in results.items() if value.ndim == 0)
         return f"{losses} | {told} | lr {lr or 0:.1e} | {line.get('samples_per_second', 0):.0f} sounds/s"
 
     def report_failure(self, state: dict[str, Any]) -> None:

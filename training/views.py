@@ -12,7 +12,7 @@ from training.corpus.reader import Corpus
 from training.corpus.synth import synthesize
 
 DEVICE_SEED = 2**42  # from a batch's seed for chains and parameters to that for crops and noise
-SYNTHETIC_STD = 0.06  # of the waveform, for a run without a corpus; measured on synthesize()'s output
+SYNTHETIC_STD = 0.09  # of the waveform, for a run without a corpus; measured on synthesize()'s output
 
 
 class Views:

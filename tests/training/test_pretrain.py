@@ -1,5 +1,6 @@
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -8,12 +9,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import soundfile
 import torch
 
 from mtslvr.encoder.model import MTSLVR
 from training.config import PretrainConfig
-from training.pretrain import learning_rate, pretrain
-from training.run import read_config, read_log
+from training.corpus.pack import pack
+from training.pretrain import learning_rate, pretrain, total_loss
+from training.run import Run, read_config, read_log
 from training.views import Views
 
 ROOT = Path(__file__).parents[2]
@@ -152,6 +155,35 @@ def test_a_non_finite_loss_stops_the_run_and_says_where(tmp_path: Path) -> None:
         pretrain(config("steps=20", "lr=1e30"), None, tmp_path / "run", CPU)
     failure = torch.load(tmp_path / "run" / "failure.pt", weights_only=True)
     assert {"step", "batch_seed", "losses", "learner"} <= set(failure)
+
+
+def test_every_loss_has_a_weight() -> None:
+    results = {"contrastive": torch.tensor(2.0), "accuracy": torch.ones(7), "comparison": torch.tensor(3.0)}
+    assert total_loss(results, {"contrastive": 1.0, "predictive": 9.0, "comparison": 0.5}).item() == 3.5
+    with pytest.raises(ValueError, match="no weight for the loss 'comparison'; there are weights for contrastive"):
+        total_loss(results, {"contrastive": 1.0})
+
+
+def test_the_progress_bar_shows_every_loss(tmp_path: Path) -> None:
+    run = Run(tmp_path / "run", {})
+    run.load_checkpoint(CPU)
+    told = run.log(1, "train", {name: torch.tensor(0.25) for name in ("contrastive", "comparison")}, lr=1e-3)
+    assert told.startswith("contrastive 0.250 comparison 0.250 |")
+
+
+def test_going_on_with_another_corpus_is_noticed(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    for name in ("one", "other"):
+        for source in ("a", "b", "c"):
+            (tmp_path / name / source).mkdir(parents=True)
+            soundfile.write(tmp_path / name / source / "0.wav", rng.uniform(-0.5, 0.5, 16_000), 16_000)
+        pack(tmp_path / name, tmp_path / f"{name}-packed")
+    shutil.copytree(tmp_path / "one-packed", tmp_path / "moved")
+    one_step = config("steps=1", "synthetic=0.0")
+    for folder in ("one-packed", "moved"):  # where it lies is no matter
+        pretrain(one_step, str(tmp_path / folder), tmp_path / "run", CPU)
+    with pytest.raises(ValueError, match=r"other values of corpus \('[0-9a-f]{16}', now '[0-9a-f]{16}'\)"):
+        pretrain(one_step, str(tmp_path / "other-packed"), tmp_path / "run", CPU)
 
 
 def test_mistakes_are_told(tmp_path: Path) -> None:

@@ -15,11 +15,11 @@ Reading needs NumPy and torch alone.
 
 from __future__ import annotations
 
-import argparse
 import copy
 import csv
+import hashlib
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
@@ -119,6 +119,13 @@ class Corpus:
         return f"<Corpus {self.folder}: {len(self)} pieces, {self.hours:.2f} h, {len(self.sources)} sources>"
 
     @property
+    def digest(self) -> str:
+        """16 hex digits that identify the whole packing, wherever it lies: its manifest and statistics."""
+        digest = hashlib.sha256((self.folder / "manifest.csv").read_bytes())
+        digest.update(repr((self.mean, self.std)).encode())
+        return digest.hexdigest()[:16]
+
+    @property
     def device(self) -> torch.device:
         return self.lengths.device
 
@@ -211,26 +218,3 @@ class Corpus:
             here = self._shard_of[drawn] == shard
             crops[here] = samples[index[here]].float() / FULL_SCALE
         return crops
-
-
-def main(arguments: Sequence[str] | None = None) -> None:
-    """The command line of packing, which alone needs soundfile and soxr: a machine that trains may lack them."""
-    from training.corpus.pack import pack
-
-    parser = argparse.ArgumentParser(prog="python -m training.corpus", description="Pack sound for pretraining.")
-    parser.add_argument("source", help="a folder, or with --layout hub a data set: owner/name[:config[:split]]")
-    parser.add_argument("out", type=Path, help="the folder to pack into; an interrupted packing goes on")
-    parser.add_argument(
-        "--layout", default="auto", help="auto, folder, parts, fsd50k, audioset or hub (training/corpus/layouts.py)"
-    )
-    parser.add_argument("--licence", default="unknown", help="of sound whose collection does not say")
-    parser.add_argument("--sources", help="CSV of source,licence; SOURCE/sources.csv is found by itself")
-    parser.add_argument("--workers", type=int, default=2, help="decoding threads")
-    options = parser.parse_args(arguments)
-    pack(options.source, options.out, options.layout, options.licence, options.sources, options.workers)
-    corpus = Corpus(options.out)
-    print(f"{corpus}, mean {corpus.mean:.2e}, std {corpus.std:.4f}")
-
-
-if __name__ == "__main__":
-    main()

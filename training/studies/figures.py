@@ -4,16 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
+from training.studies.heads import Heads
 from training.studies.mix import SHARES, Mixes
-
-if TYPE_CHECKING:
-    from training.studies.analyse import Heads
 
 
 def mix(found: Sequence[Mixes], path: Path) -> None:

@@ -12,7 +12,8 @@ import numpy as np
 import pytest
 import soundfile
 
-from training.corpus import open_corpus, reader
+from training.corpus import __main__ as packing
+from training.corpus import open_corpus
 from training.corpus.reader import Corpus, read_rows
 
 pytestmark = pytest.mark.skipif(shutil.which("dpkg-deb") is None, reason="needs dpkg-deb")
@@ -106,7 +107,7 @@ def test_a_package_becomes_a_folder_that_can_be_packed(tmp_path: Path) -> None:
     assert not list(tmp_path.rglob("evil*"))
     assert read_rows(out / "sources.csv") == [{"source": "toy-data", "licence": "CC0-1.0; GPL-2+", "minutes": "0.08"}]
 
-    reader.main([str(out), str(tmp_path / "packed")])
+    packing.main([str(out), str(tmp_path / "packed")])
     packed = Corpus(tmp_path / "packed")
     assert {row["path"].removesuffix(".flac") for row in read_rows(packed.folder / "manifest.csv")} == kept(out)
     assert (packed.sources, packed.piece(0).licence) == (["toy-data"], "CC0-1.0; GPL-2+")

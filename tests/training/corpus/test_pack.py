@@ -14,9 +14,10 @@ import numpy as np
 import pytest
 import soundfile
 
-from training.corpus import layouts, reader
+from training.corpus import __main__ as packing
+from training.corpus import layouts
 from training.corpus.pack import pack, quantise
-from training.corpus.reader import Corpus
+from training.corpus.reader import Corpus, read_rows
 
 RATE = 16_000
 ROOT = Path(__file__).parents[3]
@@ -38,7 +39,7 @@ def write(path: Path, wave: np.ndarray, rate: int = RATE, **options: str) -> Pat
 
 
 def rows(folder: Path, table: str = "manifest.csv") -> list[dict[str, str]]:
-    return reader.read_rows(folder / table)
+    return read_rows(folder / table)
 
 
 def packed_bytes(folder: Path) -> dict[str, bytes]:
@@ -64,7 +65,7 @@ def test_folder_is_packed_by_first_sub_folder(tmp_path: Path) -> None:
         ("birds", "CC0-1.0", "birds/deep/a.wav", 8000),
         ("flat", "CC BY 4.0", "flat.ogg", 3200),
     ]
-    info = json.loads((tmp_path / "out/reader.json").read_text())
+    info = json.loads((tmp_path / "out/corpus.json").read_text())
     assert info["pieces_by_source"] == {"birds": 2, "flat": 1}
     assert info["pieces_by_licence"] == {"CC0-1.0": 2, "CC BY 4.0": 1}
     assert info["origin"] == {"name": "in", "layout": "folder"}
@@ -257,7 +258,7 @@ def test_a_killed_packing_ends_as_if_it_had_not_been(many: Path, tmp_path: Path)
     assert result.returncode == -signal.SIGKILL, result.stderr
     with pytest.raises(ValueError, match="not packed to its end"):
         Corpus(tmp_path / "out")
-    n_bytes = json.loads((tmp_path / "out/reader.json").read_text())["manifest.csv bytes"]
+    n_bytes = json.loads((tmp_path / "out/corpus.json").read_text())["manifest.csv bytes"]
     n_committed = (tmp_path / "out/manifest.csv").read_bytes()[:n_bytes].count(b"\n") - 1
     assert 3 < n_committed < 11
     names = {row["path"] for row in rows(tmp_path / "out")[:n_committed]}
@@ -333,7 +334,7 @@ def test_refusals_say_what_is_wrong(many: Path, tmp_path: Path) -> None:
 
 def test_command_line(many: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "licences.csv").write_text("source,licence\n0,CC0\n")
-    reader.main([str(many), str(tmp_path / "out"), "--sources", str(tmp_path / "licences.csv"), "--licence", "GPL"])
+    packing.main([str(many), str(tmp_path / "out"), "--sources", str(tmp_path / "licences.csv"), "--licence", "GPL"])
     assert "20 pieces" in capsys.readouterr().out
     assert {(r["source"], r["licence"]) for r in rows(tmp_path / "out")} == {
         ("0", "CC0"), ("1", "GPL"), ("2", "GPL"), ("3", "GPL"),
