@@ -227,7 +227,7 @@ def test_what_exceeds_full_scale_is_scaled_down() -> None:
 
 KILLED = """
 import os, signal, sys
-from training import pack
+from training.corpus import pack
 pack.COMMIT_BYTES = 24_000
 add, n_added = pack.Packer.add, 0
 def add_or_die(*args):
