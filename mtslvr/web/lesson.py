@@ -18,6 +18,7 @@ from mtslvr.fewshot.report import Report
 from mtslvr.sound import stream
 
 MIN_SECONDS = 0.05  # of a sound: less is a slip of the finger
+MAX_SECONDS = 600.0  # a small file may hold hours, and the memory of the server is for all
 FOLDER = "my-sounds"  # in the zip
 
 
@@ -100,8 +101,14 @@ def _usable(path: str) -> NDArray[np.float32]:
     name = Path(path).name
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", ".* is silence")  # which is refused here
-        wave = stream.read(path, name=name)
-    seconds = len(wave) / stream.SAMPLE_RATE
+        blocks: list[NDArray[np.float32]] = []
+        seconds = 0.0
+        for block in stream.blocks(path, name=name):
+            blocks.append(block)
+            seconds += len(block) / stream.SAMPLE_RATE
+            if seconds > MAX_SECONDS:
+                raise ValueError(f"{name} is longer than {MAX_SECONDS / 60:g} minutes: cut out what is to be learned")
+    wave = np.concatenate(blocks)
     if seconds < MIN_SECONDS:
         raise ValueError(f"{name} is too short: {1000 * seconds:.0f} ms; expected {1000 * MIN_SECONDS:.0f} ms at least")
     if not wave.any():

@@ -15,12 +15,15 @@ from typing import Any
 from mtslvr.encoder.model import MTSLVR
 from mtslvr.storage.assets import DEMO_RECORDINGS
 from mtslvr.web.lesson import Lesson, write_zip
+from mtslvr.web.private import COOKIE, Owners, Private
 from mtslvr.web.view import CARD_COLOURS, COLOURS, learned, notice
 
 N_CLASSES = len(COLOURS)  # that there is room for
 N_CARDS = 2  # classes on the page when it opens
 N_EXAMPLES = 4  # of the demo's six recordings of a kind are to learn from; the last is to try
 KINDS = ("drum", "glass", "laughter", "splash", "thunder")  # of the demo
+MAX_LABEL = 60  # characters
+MAX_UPLOAD = 200 * 2**20  # bytes of a file
 UPLOADS_AGE = 24 * 3600  # seconds that they are kept at most, while the server runs
 FONT = ("system-ui", "sans-serif")  # of the visitor's machine: none is fetched
 INTRODUCTION = """# Teach it sounds
@@ -62,6 +65,7 @@ def launch(blocks: Any, port: int | None = None) -> str:
     theme = importlib.import_module("gradio").themes.Soft(
         primary_hue="teal", neutral_hue="slate", font=FONT, font_mono=FONT
     )
+    middleware = importlib.import_module("starlette.middleware").Middleware(Private, owners=blocks.owners)
     features = ("share", "ssr_mode", "mcp_server", "pwa", "run_history", "enable_monitoring")
     _, address, _ = blocks.launch(
         server_port=port,
@@ -72,6 +76,8 @@ def launch(blocks: Any, port: int | None = None) -> str:
         css_paths=Path(__file__).with_name("page.css"),
         footer_links=[],
         allowed_paths=[str(DEMO_RECORDINGS)],
+        max_file_size=MAX_UPLOAD,
+        app_kwargs={"middleware": [middleware]},
         **dict.fromkeys(features, False),
     )
     return str(address)
@@ -80,10 +86,12 @@ def launch(blocks: Any, port: int | None = None) -> str:
 def page(model: MTSLVR, folder: Path) -> Any:
     """The page, a gradio.Blocks. What it writes goes into a folder, which must be GRADIO_TEMP_DIR."""
     gr: Any = importlib.import_module("gradio")
+    owners = Owners()
 
-    def learn(lesson: Lesson, *given: Any) -> list[Any]:
+    def learn(request: Any, lesson: Lesson, *given: Any) -> list[Any]:
         """What follows from the names and files on all cards."""
-        sounds = _sounds(given)
+        visitor = request.cookies.get(COOKIE, "")
+        sounds = [(label, [path for path in paths if owners.may(visitor, path)]) for label, paths in _sounds(given)]
         lines = [f"Left out: {text}" for text in lesson.hear(model, (path for _, paths in sounds for path in paths))]
         try:
             classifier, report = lesson.learn(model, sounds)
@@ -94,26 +102,29 @@ def page(model: MTSLVR, folder: Path) -> Any:
             colours.setdefault(label, colour)
         shown = learned(report, colours)
         file = write_zip(classifier, tempfile.mkdtemp(dir=folder))
+        owners.add(visitor, [file])
         return [notice(lines), shown, gr.update(value=str(file), visible=True)]
 
-    def name(lesson: Lesson, path: str | None) -> list[Any]:
+    def name(request: Any, lesson: Lesson, path: str | None) -> list[Any]:
         """What the sound that is tried is called."""
         try:
-            if path:
+            if path and owners.may(request.cookies.get(COOKIE, ""), path):
                 return [gr.update(value=lesson.name(model, path), visible=True), ""]
             text = ""
         except ValueError as error:
             text = notice([str(error)])
         return [gr.update(visible=False), text]
 
-    def record(files: list[str] | None, recording: str | None) -> list[Any]:
+    def record(request: Any, files: list[str] | None, recording: str | None) -> list[Any]:
         """A recording joins the files on its card."""
+        visitor = request.cookies.get(COOKIE, "")
         kept = list(map(str, files or []))
-        if recording:
+        if recording and owners.may(visitor, recording):
             place = (
                 Path(tempfile.mkdtemp(dir=folder)) / f"{time.strftime('recording %H.%M.%S')}{Path(recording).suffix}"
             )
             kept.append(str(shutil.copy(recording, place)))
+            owners.add(visitor, [place])
         return [kept, None]
 
     def show(n_cards: int) -> list[Any]:
@@ -132,9 +143,12 @@ def page(model: MTSLVR, folder: Path) -> Any:
         labels, files = zip(*rows, *[("", None)] * (N_CLASSES - len(rows)), strict=True)
         return [*show(len(rows)), *labels, *files]
 
+    for function in (learn, name, record):
+        function.__annotations__["request"] = gr.Request  # by which gradio knows whom to give it to
     bare = {"show_label": False}
     sound = {"type": "filepath", "editable": False, "buttons": [], **bare}  # one of the buttons would share on the Hub
     with gr.Blocks(title="mtslvr", analytics_enabled=False, delete_cache=(3600, UPLOADS_AGE)) as blocks:
+        blocks.owners = owners
         lesson, n_cards = gr.State(Lesson()), gr.State(N_CARDS)  # a copy for each visitor
         gr.Markdown(INTRODUCTION)
         cards, labels, files, microphones = [], [], [], []
@@ -142,7 +156,11 @@ def page(model: MTSLVR, folder: Path) -> Any:
             for i in range(N_CLASSES):
                 with gr.Column(visible=i < N_CARDS, elem_classes=["card", f"class-{i}"]) as card:
                     hint = _hint(i)
-                    labels.append(gr.Textbox(label=f"Name of {hint}", placeholder=hint, container=False, **bare))
+                    labels.append(
+                        gr.Textbox(
+                            label=f"Name of {hint}", placeholder=hint, max_length=MAX_LABEL, container=False, **bare
+                        )
+                    )
                     files.append(gr.File(label=f"Sounds of {hint}", file_count="multiple", **bare))
                     microphones.append(gr.Audio(label=f"Record for {hint}", sources=["microphone"], **sound))
                 cards.append(card)
@@ -187,6 +205,6 @@ def _hint(card: int) -> str:
 
 def _sounds(given: tuple[Any, ...]) -> list[tuple[str, list[str]]]:
     """Label and paths of each card, from the values of all boxes for names and then all those for files."""
-    labels = [(label or "").strip() or _hint(i) for i, label in enumerate(given[:N_CLASSES])]
+    labels = [(label or "")[:MAX_LABEL].strip() or _hint(i) for i, label in enumerate(given[:N_CLASSES])]
     paths = [list(map(str, files or [])) for files in given[N_CLASSES:]]
     return list(zip(labels, paths, strict=True))

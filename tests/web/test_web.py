@@ -1,6 +1,7 @@
 """The demo in the browser: what a lesson learns, what the page shows, and all of it in a real browser."""
 
 import io
+import json
 import os
 import shutil
 import signal
@@ -8,6 +9,7 @@ import socket
 import subprocess
 import sys
 import time
+import tracemalloc
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -82,6 +84,21 @@ def test_bad_files_are_named_and_the_others_are_learned(bad: list[str]) -> None:
     assert lesson.learn(MODEL, sounds)[1].names == ["1.ogg", "2.ogg", "1.ogg", "2.ogg"]
     with pytest.raises(ValueError, match=r"^text\.wav is no sound file"):
         lesson.name(MODEL, bad[1])
+
+
+def test_hours_in_a_small_file_do_not_fill_the_memory(tmp_path: Path) -> None:
+    path = tmp_path / "long.flac"
+    with soundfile.SoundFile(path, "w", 16_000, 1) as file:
+        for _ in range(40):
+            file.write(np.full(60 * 16_000, 0.25))
+    assert path.stat().st_size < 1_000_000  # of 150 MB of samples
+    tracemalloc.start()
+    try:
+        (wrong,) = Lesson().hear(MODEL, [str(path)])
+        assert "long.flac is longer than 10 minutes" in wrong
+        assert tracemalloc.get_traced_memory()[1] < 60e6
+    finally:
+        tracemalloc.stop()
 
 
 def test_what_is_missing_is_said(lesson: Lesson) -> None:
@@ -165,7 +182,7 @@ def reached(event, args):
         address = args[1] if event == "socket.connect" else args[0]
         print("reached", address[0] if isinstance(address, tuple) else address, flush=True)
 sys.addaudithook(reached)
-from mtslvr.cli import main
+from mtslvr.cli.parser import main
 sys.exit(main(["demo", "--web", sys.argv[1]]))
 """
 
@@ -266,3 +283,56 @@ def test_teach_try_and_take_along(browser: Any, server: str, bad: list[str], tmp
     other.get_by_text("a sound or more of each of two classes").wait_for()
     assert other.locator("tr.file").count() == 0
     assert requests and all(url.startswith((server, "blob:", "data:")) for url in requests)
+
+
+def _event(client: Any, server: str, function: int, data: list[Any]) -> list[Any]:
+    """What a function of the page gives, as the page's own script asks for it."""
+    join = {"data": data, "fn_index": function, "session_hash": "one", "trigger_id": None}
+    client.post(f"{server}gradio_api/queue/join", json=join).raise_for_status()
+    with client.stream("GET", f"{server}gradio_api/queue/data", params={"session_hash": "one"}) as lines:
+        for line in lines.iter_lines():
+            if line.startswith("data:") and (message := json.loads(line[5:]))["msg"] == "process_completed":
+                assert message["success"], message
+                return list(message["output"]["data"])
+    raise AssertionError("no answer")
+
+
+def test_who_is_answered_and_who_is_not(server: str, tmp_path: Path) -> None:
+    httpx = pytest.importorskip("httpx")
+    with httpx.Client(timeout=60) as one, httpx.Client(timeout=60) as other:
+        for client in (one, other):
+            assert client.get(server).status_code == 200
+        functions = {d["id"]: d for d in one.get(f"{server}config").json()["dependencies"]}
+
+        def upload(path: str) -> dict[str, Any]:
+            content = {"files": (Path(path).name, Path(path).read_bytes())}
+            (place,) = one.post(f"{server}gradio_api/upload", files=content).raise_for_status().json()
+            return {"path": place, "orig_name": Path(path).name, "meta": {"_type": "gradio.FileData"}}
+
+        files = [[upload(path) for path in paths] for _, paths in SOUNDS]
+        place = f"{server}gradio_api/file={files[0][0]['path']}"
+        assert one.get(place).content == Path(DRUMS[0]).read_bytes()
+        for stranger in (other, httpx):
+            assert stranger.get(place).status_code == 403
+            assert stranger.get(place.replace("/file=", "/file/")).status_code in (403, 404)
+
+        learn = next(i for i, d in functions.items() if len(d["inputs"]) > 20)
+        given = [None, "drum", "thunder" + "r" * 1000, *[""] * 8, *files, *[None] * 8]
+        _, shown, download = _event(one, server, learn, given)
+        assert "of 4 sounds are named right" in shown
+        taken = f"{server}gradio_api/file={download['value']['path']}"
+        assert zipfile.is_zipfile(io.BytesIO(one.get(taken).content))
+        assert other.get(taken).status_code == 403
+        missing, *_ = _event(other, server, learn, given)
+        assert "Give it a sound or more of each of two classes" in missing
+
+        for host in (
+            "evil.example",
+            "evil.example:7860",
+            "127.0.0.1.evil.example",
+            "",
+        ):  # as of a page that rebinds to it
+            for route in ("", "config", "gradio_api/startup-events"):
+                assert one.get(server + route, headers={"Host": host}).status_code in (400, 403)
+        join = {"data": ["x" * 10_000_000], "fn_index": learn, "session_hash": "one"}
+        assert one.post(f"{server}gradio_api/queue/join", json=join).status_code == 413
