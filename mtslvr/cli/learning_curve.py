@@ -14,6 +14,7 @@ from tqdm import tqdm
 
 from mtslvr.fewshot import FewShotClassifier, inputs, labels
 from mtslvr.fewshot.linear import Numbers
+from mtslvr.storage.tables import lined_up
 
 if TYPE_CHECKING:
     from mtslvr.encoder.model import MTSLVR
@@ -135,9 +136,9 @@ def text(points: Sequence[Point], n_classes: int) -> str:
         row = {point.space: point for point in points if point.n_shots == n_shots}
         cells = [f"{row[space].accuracy:.1f} ({row[space].low:.0f} to {row[space].high:.0f})" for space in spaces]
         rows.append([str(n_shots), *cells])
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    lines = ["  ".join(cell.rjust(width) for cell, width in zip(row, widths, strict=True)) for row in rows]
-    return "\n".join([*lines, "", f"chance is {100 / n_classes:.1f} %; in brackets the range of 90 % of the draws"])
+    return "\n\n".join(
+        [lined_up(rows, left=()), f"chance is {100 / n_classes:.1f} %; in brackets the range of 90 % of the draws"]
+    )
 
 
 def plot(points: Sequence[Point], n_classes: int, path: str | os.PathLike[str]) -> None:

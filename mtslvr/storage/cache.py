@@ -16,6 +16,7 @@ import numpy as np
 from tqdm import tqdm
 
 from mtslvr.sound import stream
+from mtslvr.sound.kinds import OnDisk
 from mtslvr.storage.vectors import Vectors
 
 BATCH = 32  # clips embedded between two writes
@@ -70,8 +71,10 @@ def embed(
 
 
 def _embed(encoder: Callable[[list[Any]], np.ndarray], named: Collection[tuple[str, Any]]) -> np.ndarray:
+    # An encoder of anybody's knows paths; the kinds of clips are ours.
+    clips = [Path(clip.path) if isinstance(clip, OnDisk) else clip for _, clip in named]
     try:
-        return np.asarray(encoder([clip for _, clip in named]), dtype=np.float32)
+        return np.asarray(encoder(clips), dtype=np.float32)
     except (TypeError, ValueError):
         for name, clip in named:  # the encoder counted these only: find which it was, to call it by its name
             for _ in stream.blocks(clip, name=name):

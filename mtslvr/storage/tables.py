@@ -1,4 +1,4 @@
-"""Write tables, whole or not at all: embeddings as .npz, .parquet or .csv, rows of text as .csv."""
+"""Tables: embeddings as .npz, .parquet or .csv, rows of text as .csv, written whole or not at all; and columns on the screen."""
 
 from __future__ import annotations
 
@@ -6,8 +6,9 @@ import csv
 import importlib.util
 import itertools
 import os
+import re
 import zipfile
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -18,6 +19,9 @@ if TYPE_CHECKING:
 
 TABLE_SUFFIXES = (".npz", ".parquet", ".csv")
 ROW_GROUP = 1024  # rows of a .parquet that are written at a time
+
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
+_NUMBER = re.compile(r"-?\d+(\.\d+)?(e[+-]?\d+)?|-?(inf|nan)")
 
 
 def check_table(path: Path, suffixes: Sequence[str]) -> None:
@@ -60,11 +64,41 @@ def write_table(path: Path, names: Sequence[str], vectors: Iterable[np.ndarray],
 
 
 def write_rows(path: Path, header: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
-    """Write a .csv."""
+    """Write a .csv, whose cells a spreadsheet takes for text or numbers and never for formulas.
+
+    A text that begins with "=", "+", "-" or "@" gets an apostrophe in front, in the column "path" a "./", which names the same file;
+    control characters become escapes such as \\x1b.
+    """
     with atomic.whole(path) as temporary, open(temporary, "w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file)
         writer.writerow(header)
-        writer.writerows(rows)
+        for row in rows:
+            writer.writerow([_cell(text, name) for name, text in zip(header, row, strict=True)])
+
+
+def lined_up(rows: Sequence[Sequence[str]], left: Collection[int] = (0,)) -> str:
+    """Cells as lines of text: the columns with these numbers to the left, the others to the right."""
+    rows = [list(map(printable, row)) for row in rows]
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    return "\n".join(
+        "  ".join(
+            cell.ljust(width) if i in left else cell.rjust(width)
+            for i, (cell, width) in enumerate(zip(row, widths, strict=True))
+        ).rstrip()
+        for row in rows
+    )
+
+
+def printable(text: str) -> str:
+    """Text without characters that steer a terminal, break a line or turn the direction of writing; escapes such as \\x1b instead."""
+    return _CONTROL.sub(lambda found: found[0].encode("unicode_escape").decode(), text)
+
+
+def _cell(text: str, column: str) -> str:
+    text = printable(text)
+    if not text.startswith(("=", "+", "-", "@")) or _NUMBER.fullmatch(text):
+        return text
+    return f"./{text}" if column == "path" else f"'{text}"
 
 
 def _write_npz(

@@ -1,3 +1,4 @@
+import csv
 import tracemalloc
 from collections.abc import Iterator
 from pathlib import Path
@@ -53,3 +54,28 @@ def test_a_table_is_written_whole_or_not_at_all(tmp_path: Path, suffix: str) -> 
     with pytest.raises(ValueError, match="zip"):
         tables.write_table(path, ["a", "b", "c"], rows(2), NOTES)
     assert path.read_text() == "what was there" and list(tmp_path.iterdir()) == [path]
+
+
+def test_cells_are_no_formulas_and_steer_nothing(tmp_path: Path) -> None:
+    path = tmp_path / "out.csv"
+    rows = [
+        ("=1+1.wav", "=cmd|' /C calc'!A0", "0.500"),
+        ("a\x1b[2Jb\nc.wav", "@x", "-1.5e-07"),
+        ("-x.wav", "a=b", "nan"),
+    ]
+    tables.write_rows(path, ("path", "label", "confidence"), rows)
+    with open(path, newline="", encoding="utf-8") as file:
+        found = list(csv.reader(file))[1:]
+    assert found == [
+        ["./=1+1.wav", "'=cmd|' /C calc'!A0", "0.500"],
+        ["a\\x1b[2Jb\\nc.wav", "'@x", "-1.5e-07"],
+        ["./-x.wav", "a=b", "nan"],
+    ]
+    tables.write_table(path, ["=x.wav"], [np.array([-0.5, np.float32(-1e-7)], np.float32)], {})
+    assert path.read_text().splitlines()[1] == "./=x.wav,-0.5,-1e-07"
+
+
+def test_columns_side_by_side() -> None:
+    rows = [("label", "n"), ("été\u202e\n", "10"), ("b", "7")]
+    assert tables.lined_up(rows).split("\n") == ["label         n", r"été\u202e\n  10", "b             7"]
+    assert tables.lined_up([("a", "bb"), ("aaa", "b")], left=(1,)) == "  a  bb\naaa  b"

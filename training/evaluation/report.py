@@ -9,6 +9,8 @@ from pathlib import Path
 import numpy as np
 from matplotlib.figure import Figure
 
+from mtslvr.storage.tables import lined_up
+
 Others = Mapping[str, Mapping[str, float]]  # name of the row -> set -> accuracy, %
 
 MIXED = "* groups are mixed: clips of one speaker or recording may be both in the support and in the query"
@@ -71,15 +73,6 @@ def table(results: Sequence[Result], beside: Callable[[Sequence[Result]], Others
 def interval(values: np.ndarray) -> float:
     """95 % interval of a mean: 1.96 standard errors of values [n]."""
     return float(1.96 * values.std() / len(values) ** 0.5)
-
-
-def lined_up(rows: Sequence[Sequence[str]]) -> str:
-    """Cells as lines of text: the first column to the left, the others to the right."""
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    return "\n".join(
-        row[0].ljust(widths[0]) + "".join(f"  {cell:>{width}}" for cell, width in zip(row[1:], widths[1:], strict=True))
-        for row in rows
-    )
 
 
 def plot(results: Sequence[Result], path: Path) -> None:

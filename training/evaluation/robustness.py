@@ -21,13 +21,14 @@ import numpy as np
 
 from mtslvr.sound import stream
 from mtslvr.storage import cache
+from mtslvr.storage.tables import lined_up
 from training.evaluation import encoders, sets, solvers
 from training.evaluation.changes import CHANGES
 from training.evaluation.datasets.common import Dataset
 from training.evaluation.encoders import Encoder
 from training.evaluation.episodes import GROUPS, Episodes, draw_seeded
 from training.evaluation.evaluate import SPACES, standardised
-from training.evaluation.report import interval, lined_up
+from training.evaluation.report import interval
 
 
 @dataclass(frozen=True)

@@ -21,11 +21,11 @@ from pathlib import Path
 import numpy as np
 
 from mtslvr.storage import cache
+from mtslvr.storage.tables import lined_up
 from training.evaluation import sets
 from training.evaluation.encoders import Network
 from training.evaluation.episodes import draw_seeded
 from training.evaluation.evaluate import embed
-from training.evaluation.report import lined_up
 from training.studies import figures, mix
 from training.studies.heads import Correlation, Heads, compare_heads, correlations
 

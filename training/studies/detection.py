@@ -24,6 +24,7 @@ from mtslvr.events import Event, detect
 from mtslvr.fewshot import FewShotClassifier
 from mtslvr.sound.stream import SAMPLE_RATE
 from mtslvr.storage import cache
+from mtslvr.storage.tables import lined_up
 from training.evaluation import sets
 from training.studies.splice import NOISE, OTHER, Scene, splice
 
@@ -95,8 +96,7 @@ def table(rows: Sequence[tuple[Sequence[str], Sequence[Score]]], settings: Seque
         errors = [error for one in scores for error in one.onset_errors]
         cells = [f"{100 * value:.0f}" for value in (*(one.f1 for one in scores), *means)]
         lines.append([*setting, *cells, f"{np.median(errors):.2f}" if errors else "-"])
-    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
-    return "\n".join("  ".join(cell.rjust(width) for cell, width in zip(line, widths, strict=True)) for line in lines)
+    return lined_up(lines, left=())
 
 
 def run(args: argparse.Namespace) -> None:

@@ -26,6 +26,7 @@ from mtslvr.encoder.spaces import NAMES as SPACES
 from mtslvr.fewshot import FewShotClassifier, calibration
 from mtslvr.fewshot.linear import METHODS
 from mtslvr.storage import cache
+from mtslvr.storage.tables import lined_up
 from training.evaluation import sets
 from training.evaluation.datasets.common import Dataset
 from training.evaluation.encoders import Network
@@ -167,12 +168,7 @@ def table(columns: dict[str, list[Row]]) -> str:
         lines.append(
             [name, *(f"{np.mean(values):.{2 if 'area' in name else 1}f}" if values else "-" for values in found)]
         )
-    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
-    return "\n".join(
-        line[0].ljust(widths[0])
-        + "".join(f"  {cell:>{width}}" for cell, width in zip(line[1:], widths[1:], strict=True))
-        for line in lines
-    )
+    return lined_up(lines)
 
 
 def _accuracy(rows: Sequence[Row], name: str) -> str:

@@ -30,11 +30,12 @@ from tqdm import tqdm
 
 from mtslvr.encoder.model import MTSLVR
 from mtslvr.sound import stream
+from mtslvr.storage.tables import lined_up
 from training.augment.chain import AUGMENTATIONS, Chain, augment, sample_parameters
 from training.evaluation import sets
 from training.evaluation.datasets.common import Dataset
 from training.evaluation.encoders import Network
-from training.evaluation.report import interval, lined_up
+from training.evaluation.report import interval
 from training.studies.mahalanobis import distances
 
 BATCH = 16  # clips augmented and embedded at a time
