@@ -1,16 +1,17 @@
-"""The demo's server answers this machine alone, and gives no visitor another's sounds."""
+"""The demo's server answers no page but its own, and gives no visitor another's sounds."""
 
 from __future__ import annotations
 
+import ipaddress
 import json
 import os
+import re
 import secrets
 from collections.abc import Awaitable, Callable, Iterable, MutableMapping
 from http.cookies import CookieError, SimpleCookie
 from typing import Any
 
 COOKIE = "mtslvr-visitor"
-HOSTS = {"127.0.0.1", "localhost", "[::1]"}  # what a page elsewhere cannot make a browser send (DNS rebinding)
 MAX_MESSAGE = 1_000_000  # bytes of a request that is no upload
 
 Message = MutableMapping[str, Any]
@@ -54,8 +55,8 @@ class Private:
         route = str(scope["path"])
         upload = route.endswith("/upload")
         visitor = visitor_of(headers.get("cookie", ""))
-        if headers.get("host", "").rsplit(":", 1)[0] not in HOSTS:
-            return await _refuse(send, 403, "this server answers its own machine alone")
+        if not _is_meant(headers.get("host", "")):
+            return await _refuse(send, 403, "ask by localhost or an IP address, or name the host in GRADIO_SERVER_NAME")
         if not upload and int(headers.get("content-length") or 0) > MAX_MESSAGE:
             return await _refuse(send, 413, "too long")
         for mark in ("/file=", "/file/"):
@@ -75,6 +76,17 @@ class Private:
             await send(message)
 
         await self.app(scope, receive, answer)
+
+
+def _is_meant(host: str) -> bool:
+    """Whether a Host header can be of a page of ours: one elsewhere that rebinds its name to this machine sends that name."""
+    name = re.sub(r":\d+$", "", host).strip("[]")
+    if name in ("localhost", os.environ.get("GRADIO_SERVER_NAME")):
+        return True
+    try:
+        return bool(ipaddress.ip_address(name))
+    except ValueError:
+        return False
 
 
 def visitor_of(cookies: str) -> str:

@@ -25,6 +25,7 @@ from mtslvr.cli.parser import main
 from mtslvr.storage.assets import DEMO_RECORDINGS
 from mtslvr.web.lesson import Lesson, write_zip
 from mtslvr.web.page import KINDS
+from mtslvr.web.private import _is_meant
 from mtslvr.web.view import learned, notice
 
 MODEL = mtslvr.MTSLVR.from_pretrained()
@@ -84,6 +85,14 @@ def test_bad_files_are_named_and_the_others_are_learned(bad: list[str]) -> None:
     assert lesson.learn(MODEL, sounds)[1].names == ["1.ogg", "2.ogg", "1.ogg", "2.ogg"]
     with pytest.raises(ValueError, match=r"^text\.wav is no sound file"):
         lesson.name(MODEL, bad[1])
+
+
+@pytest.mark.parametrize("host", ["localhost", "127.0.0.1:7860", "[::1]:7860", "192.168.0.7:80", "demo.local:80"])
+def test_hosts_that_are_meant(host: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("GRADIO_SERVER_NAME", "demo.local")
+    assert _is_meant(host)
+    for other in ("evil.example", f"{host.split(':')[0]}.evil.example", "localhost.evil", "", ":7860", "[::1]x"):
+        assert not _is_meant(other)
 
 
 def test_hours_in_a_small_file_do_not_fill_the_memory(tmp_path: Path) -> None:
