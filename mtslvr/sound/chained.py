@@ -22,7 +22,7 @@ def ogg_links(file: IO[bytes], start: int, end: int, name: str) -> list[Link]:
     """The links of an Ogg chain: each has streams of its own, which begin together (RFC 3533).
 
     Raises:
-        ValueError: the last page is not whole. (One whole page without an end mark may be a recorded stream.)
+        ValueError: no page begins a stream; the last page is not whole. (One whole page without an end mark may be a recorded stream.)
     """
     begins: list[int] = []
     packets: list[list[bytes]] = []
@@ -41,6 +41,8 @@ def ogg_links(file: IO[bytes], start: int, end: int, name: str) -> list[Link]:
             packets[-1].append(head[27 + n_segments :][:8])
         in_header = bool(head[5] & BEGINNING)
         at += size
+    if not begins:
+        raise ValueError(f"{name} is damaged: no page of it begins a stream")
     ends = [*begins[1:], end]
     common = [len(first) == 1 and first[0].startswith(READ_BY_LIBSNDFILE) for first in packets]
     return [Link((a, b), is_common) for a, b, is_common in zip(begins, ends, common, strict=True)]

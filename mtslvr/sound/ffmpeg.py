@@ -112,11 +112,12 @@ def decode(file: IO[bytes], name: str, formats: Sequence[str] = FORMATS) -> Iter
             for frame in container.decode(track):
                 if given != (frame.sample_rate, frame.layout.name, frame.format.name):
                     given = (frame.sample_rate, frame.layout.name, frame.format.name)
-                    to_float = av.AudioResampler("fltp", frame.layout, frame.sample_rate)
+                    # Samples of all channels in one plane: of more than eight planes PyAV reads beyond their end.
+                    to_float = av.AudioResampler("flt", frame.layout, frame.sample_rate)
                 if frame.pts is not None:
                     last = max(last, float(frame.pts * frame.time_base) + frame.samples / frame.sample_rate)
                 for part in to_float.resample(frame):
-                    yield np.ascontiguousarray(part.to_ndarray().T), part.sample_rate
+                    yield part.to_ndarray().reshape(-1, frame.layout.nb_channels), part.sample_rate
             promised = _end(container, track)
     except av.error.FFmpegError as error:
         raise ValueError(f"{name} cannot be decoded by FFmpeg; it is damaged or cut short ({error})") from error

@@ -12,12 +12,15 @@ from typing import IO
 from mtslvr.sound.forms import check_size
 
 
+HEAD = 1024  # bytes: the longest header, NIST's
+
+
 def check_length(file: IO[bytes], end: int, name: str) -> None:
     """Refuse a file of one of these formats that is shorter than its header says, with ValueError."""
     file.seek(0)
-    head = file.read(1024)
+    head = file.read(HEAD)
     for magic, length in LENGTHS.items():
-        if head.startswith(magic) and (found := length(file, head, end)):
+        if head.startswith(magic) and (found := length(file, head.ljust(HEAD, b"\0"), end)):
             start, promised = found
             check_size(name, end - start, promised)
 
@@ -66,7 +69,7 @@ def _voc(file: IO[bytes], head: bytes, end: int) -> Length:
     at = int.from_bytes(head[20:22], "little")
     while at + 4 <= end:
         file.seek(at)
-        block = file.read(4)
+        block = file.read(4).ljust(4, b"\0")
         size = int.from_bytes(block[1:], "little")
         if block[0] == 0 or at + 4 + size > end:
             return (at + 4, size) if block[0] else None

@@ -103,3 +103,16 @@ def test_the_extra_is_named_for_what_libsndfile_does_not_know(monkeypatch: pytes
         ValueError, match=r'no sound file that can be read: .*needs FFmpeg.*pip install "mtslvr\[m4a\]"'
     ):
         stream.read(data)
+
+
+def test_many_channels() -> None:
+    """PyAV reads beyond its planes where there are more than eight."""
+    import av
+
+    file = io.BytesIO()
+    with av.open(file, "w", format="matroska") as container:
+        track = container.add_stream("pcm_s16le", rate=16_000, layout="hexadecagonal")
+        frame = av.AudioFrame.from_ndarray(np.full((1, 16 * 1_600), 1_000, np.int16), "s16", "hexadecagonal")
+        frame.sample_rate = 16_000
+        container.mux([*track.encode(frame), *track.encode(None)])
+    np.testing.assert_allclose(stream.read(file.getvalue()), np.full(1_600, 1_000 / 2**15), atol=1e-6)
