@@ -28,10 +28,11 @@ from torch.nn import functional as F
 
 import mtslvr
 from mtslvr.encoder.config import PIPELINE
-from mtslvr.encoder.frontend import HOP, N_FFT, SAMPLE_RATE, Frontend
+from mtslvr.encoder.frontend import HOP, N_FFT, Frontend
 from mtslvr.encoder.model import MTSLVR
 from mtslvr.encoder.resnet import PooledShortcut, ResNet18
 from mtslvr.sound import stream
+from mtslvr.sound.stream import SAMPLE_RATE
 from mtslvr.storage import atomic
 
 if TYPE_CHECKING:

@@ -22,10 +22,9 @@ from torch import Tensor, nn
 from mtslvr.encoder import batching, frontend
 from mtslvr.encoder.model import MTSLVR
 from mtslvr.sound.mono import INTEGER_LIKE
-from mtslvr.sound.stream import SAMPLE_RATE, n_samples
+from mtslvr.sound.stream import SAMPLE_RATE, WINDOW, n_samples
 
-WINDOW = 0.5  # seconds around a timestamp
-MAX_WINDOW = 5.0  # seconds: the paper's
+AROUND = 0.5  # seconds of sound around a timestamp
 HOP = 0.05  # seconds from a timestamp to the next: the most that HEAR advises
 MIN_HOP = 0.001  # seconds
 BATCH_SIZE = 16  # windows computed at a time
@@ -39,10 +38,10 @@ class HearModel(nn.Module):
 
     sample_rate = SAMPLE_RATE
 
-    def __init__(self, encoder: MTSLVR, space: str = "combined", window: float = WINDOW, hop: float = HOP) -> None:
+    def __init__(self, encoder: MTSLVR, space: str = "combined", window: float = AROUND, hop: float = HOP) -> None:
         super().__init__()
         encoder.spaces.columns(space)  # refuses an unknown one
-        self.n_window, self.n_hop = n_samples(window, "window", MAX_WINDOW), n_samples(hop, "hop")
+        self.n_window, self.n_hop = n_samples(window, "window", WINDOW / SAMPLE_RATE), n_samples(hop, "hop")
         if self.n_window <= frontend.N_FFT // 2:
             least = frontend.N_FFT / 2 / SAMPLE_RATE
             raise ValueError(
@@ -56,7 +55,7 @@ class HearModel(nn.Module):
 
 
 def load_model(
-    model_file_path: str | os.PathLike[str] = "", *, space: str = "combined", window: float = WINDOW, hop: float = HOP
+    model_file_path: str | os.PathLike[str] = "", *, space: str = "combined", window: float = AROUND, hop: float = HOP
 ) -> HearModel:
     """A model for the two functions below, on the CPU; `.to(device)` moves it.
 

@@ -35,7 +35,7 @@ class MTSLVREncoder(nn.Module):
         model: str | os.PathLike[str] = "",
         *,
         space: str = "combined",
-        window: float = hear.WINDOW,
+        window: float = hear.AROUND,
         hop: float = hear.HOP,
     ) -> None:
         super().__init__()

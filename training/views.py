@@ -5,7 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from mtslvr.encoder.frontend import SAMPLE_RATE, Frontend
+from mtslvr.encoder.frontend import Frontend
+from mtslvr.sound.stream import SAMPLE_RATE
 from training.augment.chain import augment, differences, sample_chain, sample_parameters
 from training.config import PretrainConfig
 from training.corpus.reader import Corpus

@@ -9,7 +9,7 @@ from typing import Any, get_args
 from mtslvr.encoder import frontend
 from mtslvr.encoder.adapters import Adapter
 from mtslvr.encoder.spaces import Spaces
-from mtslvr.sound.stream import WINDOW
+from mtslvr.sound.stream import SAMPLE_RATE, WINDOW
 from mtslvr.storage.folder import CONFIG_FILE, shortened
 
 FORMAT_VERSION = 1
@@ -17,7 +17,7 @@ PIPELINE = 1  # raised with each change of decoding, resampling, windows or fron
 MIN_STD = 1e-6  # of a waveform in -1..1; the quietest that 24 bits hold is 1e-7
 MAX_HEAD_DIM = 4096
 PREPROCESSING = {  # what the image is made with; fixed, and written down so that weights are never used with another
-    "sample_rate": frontend.SAMPLE_RATE,
+    "sample_rate": SAMPLE_RATE,
     "window_samples": WINDOW,
     "n_fft": frontend.N_FFT,
     "hop": frontend.HOP,

@@ -12,7 +12,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-SAMPLE_RATE = 16_000  # Hz
+from mtslvr.sound.stream import SAMPLE_RATE
+
 N_FFT = 1024  # samples
 HOP = 512  # samples
 N_MELS = 128

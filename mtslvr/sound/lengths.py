@@ -11,7 +11,6 @@ from typing import IO
 
 from mtslvr.sound.forms import check_size
 
-
 HEAD = 1024  # bytes: the longest header, NIST's
 
 

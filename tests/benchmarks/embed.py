@@ -32,8 +32,9 @@ from torch.nn import functional as F
 from torch.utils.flop_counter import FlopCounterMode
 
 from mtslvr.encoder.adapters import AdapterBlock, AdapterConv2d, AdapterResNet18
-from mtslvr.encoder.frontend import EPS, HOP, N_FFT, SAMPLE_RATE, mel_filterbank
+from mtslvr.encoder.frontend import EPS, HOP, N_FFT, mel_filterbank
 from mtslvr.encoder.model import MTSLVR
+from mtslvr.sound.stream import SAMPLE_RATE
 
 SQUARE = 2048  # rows and columns of the floor's matrix product
 COLD_START = """

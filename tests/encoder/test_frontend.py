@@ -5,7 +5,8 @@ import numpy as np
 import pytest
 import torch
 
-from mtslvr.encoder.frontend import HOP, N_FFT, N_MELS, SAMPLE_RATE, Frontend, mel_filterbank, n_frames
+from mtslvr.encoder.frontend import HOP, N_FFT, N_MELS, Frontend, mel_filterbank, n_frames
+from mtslvr.sound.stream import SAMPLE_RATE
 
 
 def circular(difference: torch.Tensor) -> torch.Tensor:

@@ -13,9 +13,9 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from sound_files import encode, mux, tone
 
 from mtslvr.sound import stream
-from sound_files import encode, mux, tone
 
 N_EXAMPLES = 100
 KINDS = ("WAV", "RF64", "AIFF", "AU", "W64", "CAF", "NIST", "VOC", "SVX", "AVR", "MPC2K", "IRCAM", "FLAC", "MP3")

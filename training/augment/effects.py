@@ -12,7 +12,8 @@ import math
 import torch
 from torch import Tensor
 
-SAMPLE_RATE = 16_000  # hz
+from mtslvr.sound.stream import SAMPLE_RATE
+
 FADE_SHAPES = ("linear", "logarithmic", "exponential")
 PITCH_N_FFT, STRETCH_N_FFT = 512, 2048  # samples; the hops are a quarter of them
 TAPS, PHASES = 8, 512  # of the interpolator: its reach in samples, its steps per sample

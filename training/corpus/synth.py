@@ -13,7 +13,8 @@ import math
 import torch
 from torch import Tensor
 
-from training.augment.effects import SAMPLE_RATE, coloured_noise
+from mtslvr.sound.stream import SAMPLE_RATE
+from training.augment.effects import coloured_noise
 
 N_HARMONICS = 8
 TOP = 7_600.0  # hz, the highest harmonic: a little below Nyquist

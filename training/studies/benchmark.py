@@ -30,12 +30,12 @@ from numpy.typing import NDArray
 from scipy.signal import resample_poly
 from torch.utils.flop_counter import FlopCounterMode
 
+from mtslvr.sound.stream import SAMPLE_RATE
 from training.augment.chain import AUGMENTATIONS, augment, sample_chain, sample_parameters
 from training.config import PretrainConfig
 from training.pretrain import Learner
 from training.views import Views
 
-SAMPLE_RATE = 16_000  # hz
 Wave = NDArray[np.float32]
 
 
