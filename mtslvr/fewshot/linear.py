@@ -21,6 +21,7 @@ from mtslvr.fewshot.labels import MANY_CLASSES
 Floats = NDArray[np.float64]
 Numbers = NDArray[np.intp]
 
+MAX_STRENGTH = 1e12  # and its inverse the least
 METHODS = ("ridge", "logistic", "centroid")
 ROUNDING = 1e-9  # keeps the systems of left-out examples solvable where the penalty is tiny
 
@@ -39,11 +40,11 @@ class Linear(NamedTuple):
 
 
 def check(method: str, strength: float) -> None:
-    """Refuse a method that is not one of METHODS, and a strength that is not a number above 0, with ValueError."""
+    """Refuse a method that is not one of METHODS, and a strength beyond what float64 can solve, with ValueError."""
     if method not in METHODS:
         raise ValueError(f"method={method!r}: expected one of {', '.join(METHODS)}")
-    if not 0 < strength < np.inf:
-        raise ValueError(f"C={strength!r}: expected a number above 0, such as 10")
+    if not 1 / MAX_STRENGTH <= strength <= MAX_STRENGTH:
+        raise ValueError(f"C={strength!r}: expected a number above 0, such as 10, and at most {MAX_STRENGTH:g}")
 
 
 def unit_heads(vectors: NDArray[np.floating], widths: Sequence[int]) -> Floats:

@@ -87,10 +87,14 @@ def load(name_or_path: str | os.PathLike[str], **download: Any) -> Saved:
     config, tensors = folder.read(path)
     source, weights = str(path / folder.CONFIG_FILE), str(path / folder.WEIGHTS_FILE)
     if (kind := config.get("model_type")) != MODEL_TYPE:
-        raise ValueError(f"{source}: model_type is {kind!r}, expected {MODEL_TYPE!r}: this is no few-shot classifier")
+        raise ValueError(
+            f"{source}: model_type is {folder.shortened(repr(kind))}, expected {MODEL_TYPE!r}: this is no few-shot classifier"
+        )
     if (version := config.get("format_version")) != FORMAT_VERSION:
         remedy = "fit it again" if version == 1 else "update mtslvr"
-        raise ValueError(f"{source}: format_version is {version!r}, and this release reads {FORMAT_VERSION}: {remedy}")
+        raise ValueError(
+            f"{source}: format_version is {folder.shortened(repr(version))}, and this release reads {FORMAT_VERSION}: {remedy}"
+        )
     try:
         settings = config["settings"]
         if set(settings) != SETTINGS:
@@ -107,7 +111,8 @@ def load(name_or_path: str | os.PathLike[str], **download: Any) -> Saved:
             raise ValueError(f"n_invariant is {n_invariant}, and {settings['n_invariant']} in the settings")
         n_columns = Spaces.of(width, n_invariant)[settings["space"]]
     except (KeyError, TypeError, ValueError, OverflowError, AttributeError) as error:
-        raise ValueError(f"{source} is not a few-shot classifier's configuration: {error!r}") from error
+        told = folder.shortened(f"{type(error).__name__}: {error}", 400)
+        raise ValueError(f"{source} is not a few-shot classifier's configuration: {told}") from error
     if bad := [name for name, number in numbers.items() if not 0 < number < math.inf]:
         raise ValueError(f"{source} is damaged: {bad[0]} is {numbers[bad[0]]}, expected a number above 0")
 
@@ -127,6 +132,8 @@ def load(name_or_path: str | os.PathLike[str], **download: Any) -> Saved:
             f"{weights} is damaged: targets must hold each class number, 0 to {len(classes) - 1}, and no other"
         )
     coef, intercept, support = (tensors[name].double().numpy() for name in ("coef", "intercept", "support"))
+    if (np.abs(support) > 1.01).any():
+        raise ValueError(f"{weights} is damaged: support must hold features of unit length")
     groups = tensors["groups"].numpy().astype(np.int64)
     learned = Learned(settings["method"], settings["C"], coef, intercept, support, targets, groups, **numbers)
     return Saved(settings, classes, width, n_invariant, encoder, learned)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import os
+import re
 import unicodedata
 import warnings
 from collections import Counter
@@ -154,8 +155,14 @@ def labelled_sounds(path: str | os.PathLike[str]) -> tuple[list[Path], list[str]
 
 
 def text_of(path: str | os.PathLike[str]) -> str:
-    """A file's name as text, which on some systems it need not be."""
-    return os.fsencode(path).decode(errors="backslashreplace")
+    """A file's name as text, which on some systems it need not be: what is none becomes an escape such as \\xff.
+
+    No two names become one: a backslash that could be taken for such an escape is itself written as \\x5c.
+    """
+    name = os.fsencode(path)
+    if os.name == "posix":  # elsewhere a backslash parts folders, and names are always text
+        name = re.sub(rb"\\(?=x[0-9a-f]{2})", rb"\\x5c", name)
+    return name.decode(errors="backslashreplace")
 
 
 def _home(path: str | os.PathLike[str]) -> Path:

@@ -217,7 +217,7 @@ def _some(names: Sequence[str], separator: str = ", ") -> str:
     return (separator.join(map(shortened, names[:MAX_NAMES])) + more) or "nothing"
 
 
-def shortened(text: object) -> str:
+def shortened(text: object, length: int = MAX_LENGTH) -> str:
     """A text for a message: its beginning and its end, where it is long."""
     text = str(text)
-    return text if len(text) <= MAX_LENGTH else f"{text[: MAX_LENGTH // 2]}...{text[-MAX_LENGTH // 2 :]}"
+    return text if len(text) <= length else f"{text[: length // 2]}...{text[-length // 2 :]}"

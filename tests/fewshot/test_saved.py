@@ -9,6 +9,9 @@ from typing import Any
 import numpy as np
 import pytest
 from clusters import clusters
+from fuzz import fuzzed
+from hypothesis import given
+from hypothesis import strategies as st
 from sklearn.exceptions import NotFittedError
 
 from mtslvr.fewshot import FewShotClassifier, linear
@@ -89,6 +92,9 @@ def test_saved_object_labels(tmp_path: Path) -> None:
         {"settings": {"model": "somebody/else"}},
         {"settings": [1]},
         {"settings": {"C": "10"}},
+        {"settings": {"C": 1e60}},
+        {"settings": {"n_invariant": "9" * 100_000}},
+        {"model_type": "m" * 100_000},
         {"settings": {"n_invariant": 10.5}},
         {"settings": {"n_invariant": 10}},
         {"n_invariant": 41},
@@ -116,8 +122,42 @@ def test_hostile_configurations(tmp_path: Path, damage: dict[str, Any]) -> None:
     if isinstance(damage.get("settings"), dict):
         damage = {"settings": config["settings"] | damage["settings"]}
     (tmp_path / "config.json").write_text(json.dumps({**config, **damage}))
-    with pytest.raises(ValueError, match=r"config\.json|model\.safetensors"):
+    with pytest.raises(ValueError, match=r"config\.json|model\.safetensors") as error:
         FewShotClassifier.from_pretrained(tmp_path)
+    assert len(str(error.value)) < 800
+
+
+NUMBERS = st.sampled_from(
+    [1e60, -1e60, 1e-60, 1e17, -1e17, 1e-17, 1e10, 0.0, -1.0, 0.5, 2**70, True, None, "x", [], {}]
+)
+
+
+@fuzzed
+@given(data=st.data())
+def test_flipped_numbers_are_refused_or_harmless(tmp_path: Path, data: st.DataObject) -> None:
+    X, y = clusters(n_classes=3)
+    if not (tmp_path / "whole").exists():
+        FewShotClassifier().fit(X, y).save_pretrained(tmp_path / "whole")
+    config, tensors = folder.read(tmp_path / "whole")
+    if data.draw(st.booleans()):
+        part = data.draw(st.sampled_from([config, config["settings"], config["numbers"], config["labels"]]))
+        part[data.draw(st.sampled_from(sorted(part)))] = data.draw(NUMBERS)
+    else:
+        flat = tensors[data.draw(st.sampled_from(sorted(tensors)))].view(-1)
+        number = data.draw(st.sampled_from([1e17, -1e17, 1e10, 1e-17, 0, -1, 3, 9]))
+        flat[data.draw(st.integers(0, len(flat) - 1))] = int(number) if not flat.is_floating_point() else number
+    folder.write(tmp_path / "changed", config, tensors, "")
+    try:
+        classifier = FewShotClassifier.from_pretrained(tmp_path / "changed")
+    except ValueError as error:
+        assert str(tmp_path / "changed") in str(error) and len(str(error)) < 1500
+        return
+    probabilities = classifier.predict_proba(X)
+    assert np.isfinite(probabilities).all()
+    np.testing.assert_allclose(probabilities.sum(1), 1, atol=1e-6)
+    assert str(classifier.report())
+    classifier.save_pretrained(tmp_path / "again")
+    FewShotClassifier.from_pretrained(tmp_path / "again")
 
 
 @pytest.mark.parametrize("damage", ["targets", "groups", "nan", "shape", "missing", "extra", "garbage", "bfloat16"])

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from mtslvr.sound.files import SOUND_SUFFIXES, find_sounds, labelled_sounds
+from mtslvr.sound.files import SOUND_SUFFIXES, find_sounds, labelled_sounds, text_of
 
 
 def made(root: Path, *names: str) -> Path:
@@ -128,3 +128,11 @@ def test_a_sound_beside_the_classes_is_told_of(tmp_path: Path) -> None:
     made(tmp_path, "dog/1.wav", "lost.wav", "notes.txt", ".hidden.wav")
     with pytest.raises(ValueError, match=r"has 1 sound files in none of its sub-folders, such as lost\.wav"):
         labelled_sounds(tmp_path)
+
+
+@pytest.mark.skipif(os.name != "posix", reason="names that are no text")
+def test_no_two_names_become_one_text() -> None:
+    names = [b"\xff.wav", b"\\xff.wav", b"\\x5cxff.wav", b"\\.wav", b"\\\xff.wav", b"\\xfg.wav", "é.wav".encode()]
+    texts = [text_of(os.fsdecode(name)) for name in names]
+    assert texts[:2] == ["\\xff.wav", "\\x5cxff.wav"] and texts[-1] == "é.wav"
+    assert len(set(texts)) == len(names)
