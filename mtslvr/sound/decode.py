@@ -18,7 +18,7 @@ import soundfile
 
 from mtslvr.sound import ffmpeg, forms, mpeg
 from mtslvr.sound.chained import flac_links, ogg_links
-from mtslvr.sound.lengths import check_length
+from mtslvr.sound.lengths import parts
 from mtslvr.sound.splice import splice
 
 BLOCK = 65_536  # frames decoded at a time
@@ -58,8 +58,8 @@ def _decode(file: IO[bytes], name: str) -> Iterator[Block]:
         raise ValueError(f"{name} is an empty file: it has 0 bytes. Copy or download it again")
     start, head = mpeg.behind_tags(file)
     if ffmpeg.is_needed(head):
-        check_length(file, end, name)
-        yield from _by_ffmpeg(file, name)
+        for one in parts(file, end, name):
+            yield from _by_ffmpeg(one, name)
     elif head[:4] in forms.MAGIC and head[8:12] in forms.SOUND:
         for form in forms.forms(file, start, end, name):
             if form.mpeg:
@@ -75,8 +75,8 @@ def _decode(file: IO[bytes], name: str) -> Iterator[Block]:
     elif mpeg.frame(head[:4]):
         yield from _by_mpeg(mpeg.streams(file, start, end, name), file, name)
     else:
-        check_length(file, end, name)
-        yield from _by_libsndfile(file, name)
+        for one in parts(file, end, name):
+            yield from _by_libsndfile(one, name)
 
 
 class _Sound(soundfile.SoundFile):
@@ -91,10 +91,6 @@ def _by_libsndfile(file: IO[bytes], name: str, n_mpeg: int | None = None) -> Ite
     file.seek(0)
     try:
         sound = _Sound(file)
-    except TypeError as error:  # a file object called x.raw: soundfile asks for the rate of headerless samples
-        raise ValueError(
-            f"{name} cannot be read: {error}. For headerless samples use np.fromfile and (array, rate)"
-        ) from error
     except soundfile.LibsndfileError as error:
         if n_mpeg is not None:
             raise ValueError(f"{name} cannot be decoded; it is damaged ({error.error_string})") from error
@@ -154,7 +150,7 @@ def _unknown(file: IO[bytes], name: str, error: soundfile.LibsndfileError) -> st
         return f"{name} cannot be opened; it is damaged or cut short ({error.error_string})"
     return (
         f"{name} is no sound file that can be read: it begins with {file.read(24)!r}; expected WAV, FLAC, OGG, "
-        "Opus, MP3 or AIFF"
+        "Opus, MP3 or AIFF. For headerless samples use np.fromfile and (array, rate)"
     )
 
 

@@ -1,4 +1,5 @@
-"""Bytes of sound that the headers of less common formats promise: AU, W64, CAF, NIST, VOC, AVR, WVE, MPC2000, AVI.
+"""Bytes of sound that the headers of less common formats promise: AU, W64, CAF, NIST, VOC, AVR, WVE, MPC2000, AVI;
+and where one file ends and another begins, if they were joined.
 
 libsndfile reads what is there of them without a word. (PAF, IRCAM and PVF promise nothing.)
 """
@@ -10,18 +11,42 @@ from collections.abc import Callable
 from typing import IO
 
 from mtslvr.sound.forms import check_size
+from mtslvr.sound.splice import splice
 
 HEAD = 1024  # bytes: the longest header, NIST's
 
 
-def check_length(file: IO[bytes], end: int, name: str) -> None:
-    """Refuse a file of one of these formats that is shorter than its header says, with ValueError."""
+def parts(file: IO[bytes], end: int, name: str) -> list[IO[bytes]]:
+    """The files that follow one another in one, of these formats; the file itself, if it is of none.
+
+    Raises:
+        ValueError: one is shorter than its header says.
+    """
+    found: list[IO[bytes]] = []
+    start = 0
+    while True:
+        rest = splice(file, [(start, end)])
+        length = check_length(rest, end - start, name)
+        file.seek(0)
+        magic = file.read(4)
+        stop = start + (length or end)
+        file.seek(stop)
+        if stop >= end or file.read(4) != magic:
+            return [*found, rest]
+        found.append(splice(file, [(start, stop)]))
+        start = stop
+
+
+def check_length(file: IO[bytes], end: int, name: str) -> int:
+    """Where the sound ends by the header, 0 where it does not say; before the end of the file, or ValueError is raised."""
     file.seek(0)
     head = file.read(HEAD)
     for magic, length in LENGTHS.items():
         if head.startswith(magic) and (found := length(file, head.ljust(HEAD, b"\0"), end)):
             start, promised = found
             check_size(name, end - start, promised)
+            return start + promised
+    return 0
 
 
 Length = tuple[int, int] | None  # where the sound begins, and its bytes; None if that is not said
@@ -91,13 +116,37 @@ def _wve(file: IO[bytes], head: bytes, end: int) -> Length:
 
 
 def _riff(file: IO[bytes], head: bytes, end: int) -> Length:
-    """AVI; WAV has a module of its own."""
-    size = int.from_bytes(head[4:8], "little")
-    return (8, size) if 0 < size < 2**31 - 2**13 else None
+    """AVI, which continues in forms of the kind AVIX; WAV has a module of its own."""
+    at = 0
+    while at + 12 <= end:
+        file.seek(at)
+        magic, size, kind = struct.unpack("<4sI4s", file.read(12))
+        if magic != b"RIFF" or (at and kind != b"AVIX"):
+            break
+        if not 0 < size < 2**31 - 2**13:
+            return None
+        at += 8 + size + size % 2
+    return 0, at
+
+
+def _mp4(file: IO[bytes], head: bytes, end: int) -> Length:
+    """An MP4 that is not in fragments: the end of what belongs to its index, if another file with one of its own follows."""
+    at, n_indexes, second = 0, 0, 0
+    while at + 16 <= end:
+        file.seek(at)
+        size, kind, long = struct.unpack(">I4sQ", file.read(16).ljust(16, b"\0"))
+        if kind == b"moof":
+            return None
+        if kind == b"ftyp" and at:
+            second = second or at
+        n_indexes += kind == b"moov"
+        at += max(8, long if size == 1 else size or end)
+    return (0, second) if n_indexes > 1 and second else None
 
 
 LENGTHS: dict[bytes, Callable[[IO[bytes], bytes, int], Length]] = {
     b"RIFF": _riff,
+    b"\0\0\0": _mp4,
     b".snd": _au,
     b"dns.": _au,
     b"riff\x2e\x91\xcf\x11": _w64,

@@ -14,10 +14,7 @@ Part = bytes | Range
 
 
 def splice(file: IO[bytes], parts: Sequence[Part]) -> IO[bytes]:
-    """The parts one after the other, as a binary file that can be read and sought; `file` itself, if they are all of it."""
-    file.seek(0, io.SEEK_END)
-    if len(parts) == 1 and parts[0] == (0, file.tell()):  # what seek returns is not to be relied on: of mmap nothing
-        return file
+    """The parts one after the other, as a binary file that can be read and sought, before its beginning too (as libsndfile does)."""
     return io.BufferedReader(_Splice(file, parts), BUFFER)
 
 

@@ -54,6 +54,14 @@ def test_the_first_part_of_a_recording_is_refused(kind: str, codec: str, share: 
         stream.read(data[: int(len(data) * share)])
 
 
+@pytest.mark.parametrize(
+    ("kind", "codec"), [("mp4", "aac"), ("mov", "alac"), ("matroska", "aac"), ("avi", "mp2"), ("ac3", "ac3")]
+)
+def test_files_in_one_file(kind: str, codec: str) -> None:
+    data = mux(tone(2), 44_100, kind, codec)
+    assert abs(len(stream.read(data + data)) - 2 * len(stream.read(data))) < 1_200  # AAC has a frame of priming
+
+
 @pytest.mark.parametrize(("kind", "codec"), [("matroska", "aac"), ("webm", "libopus"), ("mp4", "aac")])
 def test_sound_that_starts_late_is_whole(kind: str, codec: str) -> None:
     rate = 48_000

@@ -369,7 +369,7 @@ def damaged() -> dict[str, tuple[bytes, str]]:
         "empty.wav": (encode(x[:0]), "empty.wav is empty: it has no samples"),
         "nan.wav": (encode(nan, subtype="FLOAT"), "NaN.*: 10 within .* nan at sample 30,000 \\(0.680 s\\)"),
         "slow.wav": (encode(x, 100), "rate of 100 Hz; expected 1,000 to"),
-        "samples.raw": (x.tobytes(), "samples.raw cannot be read.*np.fromfile"),
+        "samples.raw": (x.tobytes(), "samples.raw is no sound file.*np.fromfile"),
     }
 
 

@@ -99,7 +99,12 @@ def test_a_file_called_dot_underscore_changes_nothing(tmp_path: Path, monkeypatc
 
 
 @pytest.mark.parametrize(
-    ("kind", "subtype"), [("OGG", "VORBIS"), ("OGG", "OPUS"), ("FLAC", None), ("WAV", None), ("AIFF", None)]
+    ("kind", "subtype"),
+    [
+        ("OGG", "VORBIS"),
+        ("OGG", "OPUS"),
+        *((kind, None) for kind in ("FLAC", "WAV", "AIFF", "AU", "W64", "CAF", "NIST")),
+    ],
 )
 def test_files_in_one_file(kind: str, subtype: str | None) -> None:
     parts = [encode(tone(length, SAMPLE_RATE), SAMPLE_RATE, kind, subtype) for length in (2.0, 1.0, 0.5)]
