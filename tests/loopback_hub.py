@@ -15,6 +15,7 @@ import os
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -43,6 +44,7 @@ class LoopbackHub:
         self.redirect: str | None = None  # weights come by a redirect to the "hub" or to the "cdn"
         self.break_after: int | None = None  # bytes after which the next download breaks off, once
         self.unavailable = False  # answer everything with 503
+        self.pause = 0.0  # seconds between two bytes of a body
         self.answers: dict[str, tuple[int, bytes]] = {}  # "METHOD /path" -> status and body in place of the right ones
         self.on_request: dict[str, Any] = {}  # "METHOD /path" -> called once, before that request is answered
         self._servers = [self._serve(0), self._serve(0)]
@@ -216,7 +218,14 @@ class _Handler(BaseHTTPRequestHandler):
         for name, value in {**(headers or {}), "Content-Length": str(len(body))}.items():
             self.send_header(name, value)
         self.end_headers()
-        if self.command != "HEAD":
+        if self.command != "HEAD" and self.hub.pause:
+            try:
+                for byte in body[:end]:
+                    self.wfile.write(bytes([byte]))
+                    time.sleep(self.hub.pause)
+            except OSError:  # the client had enough
+                pass
+        elif self.command != "HEAD":
             self.wfile.write(body[:end])
 
 

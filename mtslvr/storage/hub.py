@@ -5,17 +5,15 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import os
 import re
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from mtslvr.storage import atomic
 from mtslvr.storage.folder import CARD_FILE, CONFIG_FILE, WEIGHTS_FILE, read, shortened
+from mtslvr.storage.hub_client import client_errors, explained, refused, watched
 
 # The Hub's client is imported where it is used: loading a folder does not wait for it.
 
@@ -23,6 +21,9 @@ _HUB_ID = re.compile(r"[\w-][\w.-]*/[\w.-]+", re.ASCII)  # a loose shape; the cl
 _COMMIT = re.compile(r"[0-9a-f]{40}")
 _REVISION = re.compile(r"\w[\w./@+=#-]{0,249}")
 _TOKEN = re.compile(r"[!-~]+")
+
+ANSWERED = 60.0  # seconds that the answer to a question may take
+STALLED = 600.0  # seconds in which a part of a download, 10 MB, must come
 
 _log = logging.getLogger(__name__)
 
@@ -76,10 +77,20 @@ def resolve(
             "force_download": force_download,
             "local_files_only": offline,
         }
-        folder = Path(hf_hub_download(repo_id, CONFIG_FILE, revision=commit, **options)).parent
-        return Path(hf_hub_download(repo_id, WEIGHTS_FILE, revision=folder.name, **options)).parent
+        blobs = (
+            Path(cache_dir or constants.HF_HUB_CACHE).expanduser() / f"models--{repo_id.replace('/', '--')}" / "blobs"
+        )
 
-    with _explained(repo_id, revision):
+        def written() -> object:
+            return {(path.name, path.stat().st_size, path.stat().st_mtime_ns) for path in blobs.glob("*")}
+
+        def fetch(file: str, commit: str) -> Path:
+            return Path(watched(lambda: hf_hub_download(repo_id, file, revision=commit, **options), STALLED, written))
+
+        folder = fetch(CONFIG_FILE, commit).parent
+        return fetch(WEIGHTS_FILE, folder.name).parent
+
+    with explained(repo_id, revision):
         if local_files_only or (_COMMIT.fullmatch(revision) and not force_download):
             try:
                 return snapshot(revision, offline=True)
@@ -89,10 +100,10 @@ def resolve(
         # One plain question first: without a network it fails at once, where a download retries for half a minute. Its answer
         # names the commit that all files are of: a branch may move between two requests.
         try:
-            api = HfApi()
-            commit = api.model_info(repo_id, revision=revision, timeout=constants.HF_HUB_ETAG_TIMEOUT, token=token).sha
-        except _client_errors() as error:
-            if force_download or _refused(error):
+            wait: dict[str, Any] = {"timeout": constants.HF_HUB_ETAG_TIMEOUT, "token": token}
+            commit = watched(lambda: HfApi().model_info(repo_id, revision=revision, **wait), ANSWERED).sha
+        except client_errors() as error:
+            if force_download or refused(error):
                 raise
             try:
                 folder = snapshot(revision, offline=True)
@@ -144,7 +155,7 @@ def push(
     from huggingface_hub import HfApi
 
     api = HfApi(token=token)
-    with _explained(repo_id, revision or "main"):
+    with explained(repo_id, revision or "main"):
         api.create_repo(repo_id, private=private, exist_ok=True)
         if private and api.model_info(repo_id).private is False:
             raise ValueError(f"{repo_id} exists and is public: make it private on its settings page, or push elsewhere")
@@ -191,83 +202,3 @@ def _check_token(token: str | bool | None) -> None:
         raise ValueError(
             "the token is empty, or has a space, a line end or a letter that no token has: try token.strip()"
         )
-
-
-@contextmanager
-def _explained(repo_id: str, revision: str) -> Iterator[None]:
-    """Turn what the Hub's client raises into a ValueError or OSError that says what to do, and repeats no secret."""
-    from huggingface_hub import constants
-
-    try:
-        yield
-    except _client_errors() as error:
-        if isinstance(error, OSError) and error.errno is not None:
-            raise  # from this machine, such as a full disk
-        told = _told(error, repo_id, revision)
-        raise told from (error if _safe(constants.ENDPOINT) == constants.ENDPOINT else None)
-
-
-def _told(error: Exception, repo_id: str, revision: str) -> Exception:
-    """What to raise in place of an error of the Hub's client."""
-    from huggingface_hub import constants, errors
-
-    if isinstance(error, errors.LocalEntryNotFoundError):
-        if not isinstance(error.__cause__, _client_errors()):
-            return FileNotFoundError(f"{repo_id} at revision {revision!r} is not in the cache and was not fetched")
-        error = error.__cause__  # what the Hub answered to a file
-    status = f" (HTTP {_status(error)})" if _status(error) else ""
-    page = _safe(f"{constants.ENDPOINT}/{repo_id}")
-    login = "pass token= or log in with `hf auth login`"
-    if isinstance(error, errors.HFValidationError):
-        return ValueError(f"{repo_id!r} is not a Hub id 'owner/name': {_reason(error)}")
-    if isinstance(error, errors.GatedRepoError):
-        return ValueError(f"{repo_id} is gated{status}: accept its terms at {page}, then {login}")
-    if isinstance(error, errors.RepositoryNotFoundError):
-        return ValueError(f"no repository {page}, or it is private{status}: check the name, or {login}")
-    if isinstance(error, errors.RevisionNotFoundError):
-        return ValueError(f"{repo_id} has no revision {revision!r}{status}: its branches and tags are at {page}")
-    if isinstance(error, errors.EntryNotFoundError):
-        lacks = f"at revision {revision!r} it lacks {CONFIG_FILE} or {WEIGHTS_FILE}"
-        return ValueError(f"{repo_id} is not an mtslvr model: {lacks}{status}")
-    if _refused(error):
-        return ValueError(f"the Hub refused {repo_id}{status}: {_reason(error)}. Check the token's rights, or {login}")
-    if _status(error) == 429:
-        return ConnectionError(f"the Hub has had too many requests{status}: wait some minutes, or {login}")
-    return ConnectionError(
-        f"no working connection to the Hub for {repo_id} at revision {revision!r}{status}: {_reason(error)}. Try again, or "
-        "check the network, HF_ENDPOINT and HF_HUB_OFFLINE; without the Hub, only folders and cached models load"
-    )
-
-
-def _client_errors() -> tuple[type[Exception], ...]:
-    """What the Hub's client raises: its own errors, those of the HTTP library it is built on, a login page for JSON."""
-    from huggingface_hub.errors import HfHubHTTPError, HFValidationError
-
-    # The library differs by version (requests, httpx, httpx2): its base error is found as a base of the client's.
-    library = (base for base in HfHubHTTPError.__bases__ if issubclass(base, Exception))
-    return (OSError, json.JSONDecodeError, HFValidationError, *library)
-
-
-def _status(error: Exception) -> int | None:
-    """The HTTP status that the Hub answered with, if it answered."""
-    return getattr(getattr(error, "response", None), "status_code", None)
-
-
-def _refused(error: Exception) -> bool:
-    """Whether the Hub answered and said no, which a second try or a cached copy would not cure."""
-    from huggingface_hub import errors
-
-    status = _status(error)
-    return isinstance(error, errors.LocalTokenNotFoundError) or (
-        status is not None and 400 <= status < 500 and status not in (408, 429)
-    )
-
-
-def _reason(error: Exception) -> str:
-    """The client's own words, on one line."""
-    return _safe(" ".join(f"{type(error).__name__}: {error}".split()))[:300].rstrip(".")
-
-
-def _safe(text: str) -> str:
-    """Without the passwords in addresses."""
-    return re.sub(r"//[^/\s]*@", "//***@", text)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -14,6 +15,7 @@ from loopback_hub import TOKEN, Client, LoopbackHub, Outcome
 
 from mtslvr.storage import folder
 from mtslvr.storage.hub import resolve
+from mtslvr.storage.hub_client import watched
 
 NAME = "owner/model"
 CONFIG = {"adapter": "parallel", "n": 1}
@@ -47,6 +49,7 @@ def hub(server: LoopbackHub) -> LoopbackHub:
     server.requests.clear()
     server.answers.clear()
     server.on_request.clear()
+    server.pause = 0.0
     server.redirect, server.break_after, server.unavailable = None, None, False
     return server
 
@@ -313,6 +316,25 @@ def test_no_secret_is_repeated(hub: LoopbackHub, client: Client, tmp_path: Path)
         for name in ("owner/missing", NAME):
             outcome = fetch(other, tmp_path, name)
             assert outcome.error and "SECRET" not in outcome.message, outcome
+
+
+def test_a_body_that_drips_is_given_up(hub: LoopbackHub, client: Client, tmp_path: Path) -> None:
+    hub.commit(NAME, model_files(tmp_path))
+    hub.pause = 0.3
+    setting = "import mtslvr.storage.hub as hub; hub.ANSWERED = {}"
+    client.call("builtins:exec", setting.format(2.0), {})
+    outcome = fetch(client, tmp_path)
+    client.call("builtins:exec", setting.format(60.0), {})
+    assert_raised(outcome, "ConnectionError", "sent next to nothing for 2 s")
+
+
+def test_work_is_watched() -> None:
+    steps = iter(range(3))
+    assert watched(lambda: time.sleep(0.25) or 7, 0.1, lambda: next(steps)) == 7
+    with pytest.raises(TimeoutError, match="next to nothing"):
+        watched(lambda: time.sleep(1), 0.1)
+    with pytest.raises(ZeroDivisionError):
+        watched(lambda: 1 / 0, 1.0)
 
 
 # Push
