@@ -93,8 +93,8 @@ class _RealFrontend(Frontend):
     cosines: Tensor
     sines: Tensor
 
-    def __init__(self, mean: float, std: float) -> None:
-        super().__init__(mean, std)
+    def __init__(self, mean: float, std: float, eps: float) -> None:
+        super().__init__(mean, std, eps)
         n, k = torch.arange(N_FFT // 2 + 1)[:, None], torch.arange(N_FFT // 2 + 1)
         angles = 2 * math.pi / N_FFT * (n * k % N_FFT).double()
         self.register_buffer("cosines", angles.cos().float())  # [n, k], each 0..512
@@ -147,16 +147,16 @@ class _Graph(nn.Module):
 
     def __init__(self, model: MTSLVR) -> None:
         super().__init__()
-        self.frontend = _RealFrontend(model.config.mean, model.config.std)
+        self.frontend = _RealFrontend(model.config.mean, model.config.std, model.config.eps)
         self.network: ResNet18 = copy.deepcopy(model.network).cpu().float().fold()
         for block in list(self.network.modules()):
             if isinstance(shortcut := getattr(block, "shortcut", None), PooledShortcut):
                 block.shortcut = _AnyLength(shortcut.n_new)
 
     def forward(self, waves: Tensor) -> tuple[Tensor, ...]:
-        shared = self.network.trunk(self.frontend(waves))
-        heads = [branch(shared) for branch in self.network.branches]
-        return (torch.cat(heads, 1), *heads) if len(heads) > 1 else tuple(heads)
+        combined = self.network(self.frontend(waves))
+        heads = combined.chunk(len(self.network.branches), 1)
+        return (combined, *heads) if len(heads) > 1 else heads
 
 
 def _traced(model: MTSLVR) -> ModelProto:

@@ -154,7 +154,7 @@ def test_graph_of_other_networks(adapter: str, n_heads: int) -> None:
 
 def test_front_end_without_complex_numbers() -> None:
     waves = hard_waves()
-    found, expected = export._RealFrontend(1e-4, 0.1)(waves), Frontend(1e-4, 0.1)(waves)
+    found, expected = export._RealFrontend(1e-4, 0.1, EPS)(waves), Frontend(1e-4, 0.1)(waves)
     for i in (0, 1, 2, 3, 6):  # an impulse and a tone leave bins to rounding
         torch.testing.assert_close(found[i, :2], expected[i, :2], atol=2e-2, rtol=0)
         torch.testing.assert_close(found[i, 2], expected[i, 2], atol=2e-2, rtol=0)

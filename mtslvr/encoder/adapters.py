@@ -7,14 +7,15 @@ set of adapters, stages 2 to 4 one set per task.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Literal, cast
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from mtslvr.encoder.resnet import BLOCKS_PER_STAGE, WIDTHS, Block, PooledShortcut, ResNet18
+from mtslvr.encoder.readout import READOUTS, Readout
+from mtslvr.encoder.resnet import BLOCKS_PER_STAGE, WIDTHS, Block, Branch, PooledShortcut, ResNet18
 
 Adapter = Literal["none", "bn", "series", "parallel"]
 Affine = tuple[Tensor, Tensor]  # kernel [C_out, C_in, k, k], bias [C_out]
@@ -112,11 +113,12 @@ class AdapterResNet18(nn.Module):
             without end batch norm (MT-Split with two heads; MT-Simple and the single-task baselines with one).
         n_heads: 2 for the two tasks, 1 for a single task or a single shared head.
         head_dim: features per head (paper: 1000 in all).
+        readout: "linear" (the paper's), or "pooled", which has no end batch norm.
     """
 
-    def __init__(self, adapter: Adapter, n_heads: int = 2, head_dim: int = 500) -> None:
+    def __init__(self, adapter: Adapter, n_heads: int = 2, head_dim: int = 500, readout: Readout = "linear") -> None:
         super().__init__()
-        self.adapter, self.n_heads, self.head_dim = adapter, n_heads, head_dim
+        self.adapter, self.n_heads, self.head_dim, self.readout = adapter, n_heads, head_dim, readout
         self.n_shared = len(WIDTHS) if adapter == "none" else 1
         self.stem = nn.Sequential(nn.Conv2d(3, WIDTHS[0], 7, 2, 3, bias=False), nn.BatchNorm2d(WIDTHS[0]))
         self.stages = nn.ModuleList()
@@ -124,8 +126,9 @@ class AdapterResNet18(nn.Module):
             n_sets = 1 if i < self.n_shared else n_heads
             c_ins = [WIDTHS[max(i - 1, 0)]] + [width] * (BLOCKS_PER_STAGE - 1)
             self.stages.append(nn.ModuleList(AdapterBlock(c_in, width, adapter, n_sets) for c_in in c_ins))
-        self.end_norms = nn.ModuleList(nn.BatchNorm2d(WIDTHS[-1]) for _ in range(0 if adapter == "none" else n_heads))
-        self.heads = nn.ModuleList(nn.Linear(WIDTHS[-1], head_dim) for _ in range(n_heads))
+        n_norms = n_heads if adapter != "none" and readout == "linear" else 0
+        self.end_norms = nn.ModuleList(nn.BatchNorm2d(WIDTHS[-1]) for _ in range(n_norms))
+        self.heads = nn.ModuleList(READOUTS[readout](head_dim) for _ in range(n_heads))
         for module in self.modules():
             if (
                 isinstance(module, nn.Conv2d) and not module.weight.is_meta
@@ -135,41 +138,53 @@ class AdapterResNet18(nn.Module):
     def forward(self, images: Tensor, heads: Sequence[int] | None = None) -> Tensor:
         """Features of `heads` (all by default) in that order. The shared layers are computed once: the result is the same as a pass per
         task, but their running statistics move once per view, where the authors' code moves them once per task."""
-        shared = self._stages(F.max_pool2d(F.relu(self.stem(images)), 3, 2, 1), 0, slice(None, self.n_shared))
-        return torch.cat([self._branch(shared, task) for task in (range(self.n_heads) if heads is None else heads)], 1)
+        chosen = range(self.n_heads) if heads is None else heads
+        return torch.cat(
+            [self._read(task, *maps) for task, maps in zip(chosen, self.maps(images, chosen), strict=True)], 1
+        )
+
+    def maps(self, images: Tensor, heads: Sequence[int]) -> Iterator[tuple[Tensor, Tensor]]:
+        """What the last two stages give for each of the heads: [B, 256, 8, T'] and [B, 512, 4, T]."""
+        shared = self._stages([F.max_pool2d(F.relu(self.stem(images)), 3, 2, 1)], 0, slice(None, self.n_shared))
+        for task in heads:
+            *_, before, last = self._stages(shared, task, slice(self.n_shared, None))
+            yield before, last
 
     def fold(self) -> ResNet18:
         """The equivalent deploy network in eval mode: every adapter and batch norm folded into its convolution, computed in float64.
         The network itself is not changed."""
         plain = self.adapter == "none"
         weight = self.heads[0].weight
-        deploy = ResNet18(self.n_heads, self.head_dim, n_shared=self.n_shared, projection=plain)
+        shape = {"n_shared": self.n_shared, "projection": plain, "end_norm": len(self.end_norms) > 0}
+        deploy = ResNet18(self.n_heads, self.head_dim, **shape, readout=self.readout)  # type: ignore[arg-type]
         deploy = deploy.to(weight.device, weight.dtype)  # type: ignore[arg-type]
         with torch.no_grad():
             stem, *shared = deploy.trunk
             _assign(stem[0], _fold_pair(self.stem))  # type: ignore[index]
             for blocks, target in zip(self.stages[: self.n_shared], shared, strict=True):
                 _fold_stage(blocks, 0, target)
-            for task, branch in enumerate(deploy.branches):
-                layers = iter(cast(nn.Sequential, branch))
-                for blocks in self.stages[self.n_shared :]:
-                    _fold_stage(blocks, task, next(layers))
-                if not plain:
-                    next(layers).load_state_dict(self.end_norms[task].state_dict())
-                cast(nn.Sequential, branch)[-1].load_state_dict(self.heads[task].state_dict())
+            for task, branch in enumerate(cast("Sequence[Branch]", deploy.branches)):
+                for blocks, target in zip(self.stages[self.n_shared :], branch.stages, strict=True):
+                    _fold_stage(blocks, task, target)
+                if self.end_norms:
+                    branch.end[0].load_state_dict(self.end_norms[task].state_dict())
+                branch.readout.load_state_dict(self.heads[task].state_dict())
         return deploy.to(weight.dtype).requires_grad_(False).eval()  # type: ignore[arg-type]
 
-    def _stages(self, x: Tensor, task: int, which: slice) -> Tensor:
+    def _stages(self, maps: Sequence[Tensor], task: int, which: slice) -> list[Tensor]:
+        """The maps, and those of the stages after them."""
+        maps = list(maps)
         for blocks in self.stages[which]:
+            x = maps[-1]
             for block in cast(nn.ModuleList, blocks):
                 x = block(x, task)
-        return x
+            maps.append(x)
+        return maps
 
-    def _branch(self, shared: Tensor, task: int) -> Tensor:
-        x = self._stages(shared, task, slice(self.n_shared, None))
+    def _read(self, task: int, before: Tensor, last: Tensor) -> Tensor:
         if self.end_norms:
-            x = F.relu(self.end_norms[task](x))
-        return self.heads[task](x.mean((2, 3)))
+            last = F.relu(self.end_norms[task](last))
+        return self.heads[task](before, last)
 
 
 def _fold_stage(blocks: nn.Module, task: int, deploy: nn.Module) -> None:

@@ -8,6 +8,7 @@ from typing import Any, get_args
 
 from mtslvr.encoder import frontend
 from mtslvr.encoder.adapters import Adapter
+from mtslvr.encoder.readout import READOUTS, Readout
 from mtslvr.encoder.spaces import Spaces
 from mtslvr.sound.stream import SAMPLE_RATE, WINDOW
 from mtslvr.storage.folder import CONFIG_FILE, shortened
@@ -23,7 +24,6 @@ PREPROCESSING = {  # what the image is made with; fixed, and written down so tha
     "hop": frontend.HOP,
     "n_mels": frontend.N_MELS,
     "mel_scale": "htk",
-    "eps": frontend.EPS,
 }
 
 
@@ -37,6 +37,8 @@ class EncoderConfig:
         head_dim: features per head; the paper has 1000 in all.
         mean, std: global statistics of the pretraining waveforms, which are in -1..1, that the input is z-normalised with: -1..1, 1e-6..1.
         training: how the weights were made, for the model card; no effect on results.
+        readout: "linear" (the paper's) or "pooled", see readout.py.
+        eps: added to powers and magnitudes before every logarithm, 0 to 1 (see frontend.py); the paper has 2.2e-16.
     """
 
     adapter: Adapter = "parallel"
@@ -45,6 +47,8 @@ class EncoderConfig:
     mean: float = 0.0
     std: float = 1.0
     training: Mapping[str, Any] = field(default_factory=dict)
+    readout: Readout = "linear"
+    eps: float = frontend.EPS
 
     def __post_init__(self) -> None:
         """Raises TypeError or ValueError for a field of another type or out of range."""
@@ -55,6 +59,8 @@ class EncoderConfig:
             "mean": float,
             "std": float,
             "training": Mapping,
+            "readout": str,
+            "eps": float,
         }.items():
             value = getattr(self, name)
             if not isinstance(value, kind) or isinstance(value, bool):
@@ -69,6 +75,10 @@ class EncoderConfig:
             )
         if not (-1 <= self.mean <= 1 and MIN_STD <= self.std <= 1):
             raise ValueError(f"config: mean {self.mean} and std {self.std}, expected -1 to 1, and {MIN_STD:g} to 1")
+        if self.readout not in READOUTS:
+            raise ValueError(f"config: readout is {shortened(repr(self.readout))}, expected one of {', '.join(READOUTS)}")
+        if not 0 < self.eps <= 1:
+            raise ValueError(f"config: eps is {self.eps}, expected a number above 0, at most 1")
 
     @property
     def spaces(self) -> Spaces:
@@ -82,8 +92,8 @@ class EncoderConfig:
 
     def to_json(self) -> dict[str, Any]:
         """The content of config.json."""
-        network = {"adapter": self.adapter, "n_heads": self.n_heads, "head_dim": self.head_dim}
-        preprocessing = {**PREPROCESSING, "mean": self.mean, "std": self.std}
+        network = {name: getattr(self, name) for name in ("adapter", "n_heads", "head_dim", "readout")}
+        preprocessing = {**PREPROCESSING, "eps": self.eps, "mean": self.mean, "std": self.std}
         head = {"model_type": "mtslvr", "format_version": FORMAT_VERSION}
         return {**head, "network": network, "preprocessing": preprocessing, "training": dict(self.training)}
 
@@ -108,10 +118,11 @@ class EncoderConfig:
         for part in ("network", "preprocessing", "training"):
             if not isinstance(content[part], dict):
                 raise ValueError(f"{source}: {part} is {shortened(repr(content[part]))}, expected an object")
-        network, preprocessing = content["network"], dict(content["preprocessing"])
+        network = {"readout": "linear", **content["network"]}  # the only one before there were two
+        preprocessing = dict(content["preprocessing"])
         _check_keys(network, layout["network"], f"{source}, network")
         _check_keys(preprocessing, layout["preprocessing"], f"{source}, preprocessing")
-        statistics = {name: preprocessing.pop(name) for name in ("mean", "std")}
+        statistics = {name: preprocessing.pop(name) for name in ("eps", "mean", "std")}
         if changed := [name for name, value in PREPROCESSING.items() if preprocessing[name] != value]:
             name = changed[0]
             raise ValueError(

@@ -18,7 +18,7 @@ N_FFT = 1024  # samples
 HOP = 512  # samples
 N_MELS = 128
 N_BINS = N_FFT // 2 + 1
-EPS = 2.220446e-16  # added before every logarithm, as the authors do
+EPS = 2.220446e-16  # added before every logarithm by the authors: -156 dB, far below what anybody hears
 TINY = 1e-36  # keeps the square root differentiable at zero; far below EPS once rooted
 
 
@@ -46,13 +46,14 @@ class Frontend(nn.Module):
 
     Args:
         mean, std: global statistics of the pretraining set's waveforms; the input is z-normalised with them.
+        eps: added to powers and magnitudes before every logarithm: the floor under what counts as sound.
     """
 
     filterbank: Tensor
 
-    def __init__(self, mean: float, std: float) -> None:
+    def __init__(self, mean: float, std: float, eps: float = EPS) -> None:
         super().__init__()
-        self.mean, self.std = mean, std
+        self.mean, self.std, self.eps = mean, std, eps
         self.register_buffer("filterbank", mel_filterbank(), persistent=False)
 
     def forward(self, waves: Tensor) -> Tensor:
@@ -78,7 +79,7 @@ class Frontend(nn.Module):
         magnitude = squared.clamp_min(TINY).sqrt()
         # atan2(0, 0) has no gradient; its value, 0, is kept
         phase = self._angle(imag, torch.where(squared == 0, 1.0, real))
-        image = torch.stack([10 * torch.log10(mel_power + EPS), 10 * torch.log10(magnitude + EPS), phase], 1)
+        image = torch.stack([10 * torch.log10(mel_power + self.eps), 10 * torch.log10(magnitude + self.eps), phase], 1)
         return image.transpose(2, 3)  # [B, 3, 128, T]
 
     def _spectrum(self, waves: Tensor) -> Tensor:

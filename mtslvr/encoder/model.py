@@ -31,8 +31,8 @@ class MTSLVR(Encoder):
         """A model with the given network, or with fresh random weights; in eval mode."""
         super().__init__()
         self.config = config
-        self.frontend = frontend.Frontend(config.mean, config.std)
-        self.network = network or AdapterResNet18(config.adapter, config.n_heads, config.head_dim)
+        self.frontend = frontend.Frontend(config.mean, config.std, config.eps)
+        self.network = network or AdapterResNet18(config.adapter, config.n_heads, config.head_dim, config.readout)
         self._folded: tuple[Any, ResNet18] | None = None
         self._fingerprint: tuple[Any, str] | None = None
         self.eval()
@@ -93,7 +93,7 @@ class MTSLVR(Encoder):
         content, tensors = folder.read(path)
         config = EncoderConfig.from_json(content, str(path / folder.CONFIG_FILE))
         with torch.device("meta"):
-            network = AdapterResNet18(config.adapter, config.n_heads, config.head_dim)
+            network = AdapterResNet18(config.adapter, config.n_heads, config.head_dim, config.readout)
         folder.check_tensors(tensors, _saved(network), source=str(path / folder.WEIGHTS_FILE))
         network.load_state_dict({name: tensor.float() for name, tensor in tensors.items()}, strict=False, assign=True)
         for module in network.modules():

@@ -11,6 +11,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from mtslvr.encoder.readout import READOUTS, Readout
+
 WIDTHS = (64, 128, 256, 512)  # channels of the four stages
 BLOCKS_PER_STAGE = 2
 
@@ -55,6 +57,26 @@ def stage(index: int, *, projection: bool) -> nn.Sequential:
     )
 
 
+class Branch(nn.Module):
+    """The stages of one head, and its readout: maps of all stages so far -> features [B, head_dim].
+
+    Args:
+        stages: those that the heads do not share.
+        end: what the paper has between the last stage and its readout, if anything.
+    """
+
+    def __init__(self, stages: Sequence[nn.Module], end: Sequence[nn.Module], readout: nn.Module) -> None:
+        super().__init__()
+        self.stages, self.end, self.readout = nn.Sequential(*stages), nn.Sequential(*end), readout
+
+    def forward(self, maps: Sequence[Tensor]) -> Tensor:
+        maps = list(maps)
+        for layers in self.stages:
+            maps.append(layers(maps[-1]))
+        features: Tensor = self.readout(maps[-2], self.end(maps[-1]))
+        return features
+
+
 class ResNet18(nn.Module):
     """Image [B, 3, 128, T] -> features of the asked heads, side by side.
 
@@ -62,26 +84,30 @@ class ResNet18(nn.Module):
         n_heads: number of heads.
         head_dim: features per head.
         n_shared: stages (1 to 4) that all heads share.
-        projection: learned 1x1 shortcuts (plain ResNet-18) in place of pooled ones (adapter ResNet-18); no end batch norm then.
+        projection: learned 1x1 shortcuts (plain ResNet-18) in place of pooled ones (adapter ResNet-18).
+        end_norm: a batch norm after the last stage. It follows a ReLU, so it cannot be folded into a convolution.
+        readout: "linear" (the paper's) or "pooled".
     """
 
-    def __init__(self, n_heads: int, head_dim: int, *, n_shared: int, projection: bool) -> None:
+    def __init__(
+        self, n_heads: int, head_dim: int, *, n_shared: int, projection: bool, end_norm: bool, readout: Readout
+    ) -> None:
         super().__init__()
         stem = nn.Sequential(nn.Conv2d(3, WIDTHS[0], 7, 2, 3), nn.ReLU(), nn.MaxPool2d(3, 2, 1))
         self.trunk = nn.Sequential(stem, *(stage(i, projection=projection) for i in range(n_shared)))
         self.branches = nn.ModuleList()
         for _ in range(n_heads):
             stages = [stage(i, projection=projection) for i in range(n_shared, len(WIDTHS))]
-            # The end batch norm follows a ReLU, so it cannot be folded into a convolution.
-            end = [] if projection else [nn.BatchNorm2d(WIDTHS[-1]), nn.ReLU()]
-            pool = [nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(WIDTHS[-1], head_dim)]
-            self.branches.append(nn.Sequential(*stages, *end, *pool))
+            end = [nn.BatchNorm2d(WIDTHS[-1]), nn.ReLU()] if end_norm else []
+            self.branches.append(Branch(stages, end, READOUTS[readout](head_dim)))
 
     def forward(self, images: Tensor, heads: Sequence[int] | None = None) -> Tensor:
         """Features of `heads` (all by default) in that order: [B, 3, 128, T] -> [B, len(heads) * head_dim].
 
         The trunk is computed once, and a head that is not asked for is not computed.
         """
-        shared = self.trunk(images)
+        maps = [images]
+        for layers in self.trunk:
+            maps.append(layers(maps[-1]))
         chosen = range(len(self.branches)) if heads is None else heads
-        return torch.cat([self.branches[head](shared) for head in chosen], 1)
+        return torch.cat([self.branches[head](maps) for head in chosen], 1)

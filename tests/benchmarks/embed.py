@@ -76,11 +76,14 @@ def published_head(network: AdapterResNet18, images: Tensor, task: int) -> Tenso
     """One head by itself, nothing folded: [B, 3, 128, T] -> [B, head_dim]."""
     x = F.max_pool2d(F.relu(network.stem(images)), 3, 2, 1)
     for blocks in network.stages:
+        before = x
         for block in blocks:  # type: ignore[attr-defined]
             assert isinstance(block, AdapterBlock)
             h = F.relu(published_conv(block.conv1, x, task))
             x = F.relu(published_conv(block.conv2, h, task) + block.shortcut(x))
-    features: Tensor = network.heads[task](F.relu(network.end_norms[task](x)).mean((2, 3)))
+    if network.end_norms:
+        x = F.relu(network.end_norms[task](x))
+    features: Tensor = network.heads[task](before, x)
     return features
 
 
@@ -122,7 +125,7 @@ def contestants(
     pairs = [(clip, SAMPLE_RATE) for clip in clips]
     with torch.no_grad():
         images = model.frontend(waves).contiguous(memory_format=torch.channels_last)
-    packed = model._fold()
+    folded = model._fold()
     square = torch.randn(SQUARE, SQUARE)
     files = {path: MTSLVR.from_pretrained(path) for path in exported}
     return {
@@ -131,7 +134,7 @@ def contestants(
         "invariant": lambda: model(waves, "invariant"),
         "variant": lambda: model(waves, "variant"),
         "front end": lambda: model.frontend(waves),
-        "network": lambda: packed(images),
+        "network": lambda: folded(images),
         "embed arrays": lambda: model.embed(pairs, batch_size=n_clips, progress=False),
         "embed files": lambda: model.embed(paths, batch_size=n_clips, progress=False),
         **{path: functools.partial(file, waves) for path, file in files.items()},
@@ -153,7 +156,7 @@ def compare(
     """Milliseconds per clip of each contestant and of the floor, and how many times the published way's speed that is."""
     with tempfile.TemporaryDirectory() as folder:
         runs = contestants(model, n_clips, seconds, Path(folder), exported)
-        with FlopCounterMode(display=False) as counter:  # it does not know the packed form's operators
+        with FlopCounterMode(display=False) as counter:  # it does not know the folded form's operators
             model.network.fold()(model.frontend(torch.zeros(n_clips, round(seconds * SAMPLE_RATE))))
         rounds = []
         for i in range(n_repeats + 1):
