@@ -7,7 +7,7 @@ set of adapters, stages 2 to 4 one set per task.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Literal, cast
 
 import torch
@@ -113,7 +113,7 @@ class AdapterResNet18(nn.Module):
             without end batch norm (MT-Split with two heads; MT-Simple and the single-task baselines with one).
         n_heads: 2 for the two tasks, 1 for a single task or a single shared head.
         head_dim: features per head (paper: 1000 in all).
-        readout: "linear" (the paper's), or "pooled", which has no end batch norm.
+        readout: "linear" (the paper's) or "pooled".
     """
 
     def __init__(self, adapter: Adapter, n_heads: int = 2, head_dim: int = 500, readout: Readout = "linear") -> None:
@@ -126,8 +126,7 @@ class AdapterResNet18(nn.Module):
             n_sets = 1 if i < self.n_shared else n_heads
             c_ins = [WIDTHS[max(i - 1, 0)]] + [width] * (BLOCKS_PER_STAGE - 1)
             self.stages.append(nn.ModuleList(AdapterBlock(c_in, width, adapter, n_sets) for c_in in c_ins))
-        n_norms = n_heads if adapter != "none" and readout == "linear" else 0
-        self.end_norms = nn.ModuleList(nn.BatchNorm2d(WIDTHS[-1]) for _ in range(n_norms))
+        self.end_norms = nn.ModuleList(nn.BatchNorm2d(WIDTHS[-1]) for _ in range(0 if adapter == "none" else n_heads))
         self.heads = nn.ModuleList(READOUTS[readout](head_dim) for _ in range(n_heads))
         for module in self.modules():
             if (
@@ -138,25 +137,15 @@ class AdapterResNet18(nn.Module):
     def forward(self, images: Tensor, heads: Sequence[int] | None = None) -> Tensor:
         """Features of `heads` (all by default) in that order. The shared layers are computed once: the result is the same as a pass per
         task, but their running statistics move once per view, where the authors' code moves them once per task."""
-        chosen = range(self.n_heads) if heads is None else heads
-        return torch.cat(
-            [self._read(task, *maps) for task, maps in zip(chosen, self.maps(images, chosen), strict=True)], 1
-        )
-
-    def maps(self, images: Tensor, heads: Sequence[int]) -> Iterator[tuple[Tensor, Tensor]]:
-        """What the last two stages give for each of the heads: [B, 256, 8, T'] and [B, 512, 4, T]."""
         shared = self._stages([F.max_pool2d(F.relu(self.stem(images)), 3, 2, 1)], 0, slice(None, self.n_shared))
-        for task in heads:
-            *_, before, last = self._stages(shared, task, slice(self.n_shared, None))
-            yield before, last
+        return torch.cat([self._branch(shared, task) for task in (range(self.n_heads) if heads is None else heads)], 1)
 
     def fold(self) -> ResNet18:
         """The equivalent deploy network in eval mode: every adapter and batch norm folded into its convolution, computed in float64.
         The network itself is not changed."""
         plain = self.adapter == "none"
         weight = self.heads[0].weight
-        shape = {"n_shared": self.n_shared, "projection": plain, "end_norm": len(self.end_norms) > 0}
-        deploy = ResNet18(self.n_heads, self.head_dim, **shape, readout=self.readout)  # type: ignore[arg-type]
+        deploy = ResNet18(self.n_heads, self.head_dim, n_shared=self.n_shared, projection=plain, readout=self.readout)
         deploy = deploy.to(weight.device, weight.dtype)  # type: ignore[arg-type]
         with torch.no_grad():
             stem, *shared = deploy.trunk
@@ -166,7 +155,7 @@ class AdapterResNet18(nn.Module):
             for task, branch in enumerate(cast("Sequence[Branch]", deploy.branches)):
                 for blocks, target in zip(self.stages[self.n_shared :], branch.stages, strict=True):
                     _fold_stage(blocks, task, target)
-                if self.end_norms:
+                if not plain:
                     branch.end[0].load_state_dict(self.end_norms[task].state_dict())
                 branch.readout.load_state_dict(self.heads[task].state_dict())
         return deploy.to(weight.dtype).requires_grad_(False).eval()  # type: ignore[arg-type]
@@ -181,7 +170,8 @@ class AdapterResNet18(nn.Module):
             maps.append(x)
         return maps
 
-    def _read(self, task: int, before: Tensor, last: Tensor) -> Tensor:
+    def _branch(self, shared: Sequence[Tensor], task: int) -> Tensor:
+        *_, before, last = self._stages(shared, task, slice(self.n_shared, None))
         if self.end_norms:
             last = F.relu(self.end_norms[task](last))
         return self.heads[task](before, last)

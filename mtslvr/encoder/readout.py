@@ -10,6 +10,7 @@ from typing import Literal
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 Readout = Literal["linear", "pooled"]
 
@@ -28,24 +29,30 @@ class LinearReadout(nn.Linear):
 
 
 class PooledReadout(nn.Linear):
-    """Linear(pooled), [B, 256, 8, T'], [B, 512, 4, T] -> [B, head_dim]. training/readout.py fits its weights."""
+    """Linear(pooled), brought to unit norm: [B, 256, 8, T'], [B, 512, 4, T] -> [B, head_dim]. training/readout.py fits its weights.
+
+    The norm says how loud and how steady a sound is more than which it is; and heads of one norm weigh alike in "combined".
+    """
 
     def __init__(self, head_dim: int) -> None:
         super().__init__(N_POOLED, head_dim)
 
     def forward(self, before: Tensor, last: Tensor) -> Tensor:  # type: ignore[override]
-        return super().forward(pooled(before, last))
+        return F.normalize(super().forward(pooled(before, last)), dim=1)
 
 
 READOUTS: dict[Readout, type[LinearReadout] | type[PooledReadout]] = {"linear": LinearReadout, "pooled": PooledReadout}
 
 
 def pooled(before: Tensor, last: Tensor) -> Tensor:
-    """Mean and deviation over time of both stages' maps, rows kept: [B, 256, 8, T'], [B, 512, 4, T] -> [B, 8192]."""
+    """Log of 1 + mean and 1 + deviation over time of both stages' maps, which are not negative, rows kept.
+
+    [B, 256, 8, T'], [B, 512, 4, T] -> [B, 8192].
+    """
     parts = []
     for maps in (before, last):
         mean = maps.mean(3)
         variance = (maps - mean[..., None]).square().mean(3)
         # The root has no gradient at 0, which a map of one frame is.
         parts += [mean, torch.where(variance > 0, variance, 1.0).sqrt() * (variance > 0)]
-    return torch.cat([part.flatten(1) for part in parts], 1)
+    return torch.cat([part.flatten(1) for part in parts], 1).log1p()

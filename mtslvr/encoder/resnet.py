@@ -69,11 +69,15 @@ class Branch(nn.Module):
         super().__init__()
         self.stages, self.end, self.readout = nn.Sequential(*stages), nn.Sequential(*end), readout
 
-    def forward(self, maps: Sequence[Tensor]) -> Tensor:
-        maps = list(maps)
+    def maps(self, shared: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
+        """What the readout sees, of the last two stages: [B, 256, 8, T'] and [B, 512, 4, T]."""
+        before, last = shared[-2:]
         for layers in self.stages:
-            maps.append(layers(maps[-1]))
-        features: Tensor = self.readout(maps[-2], self.end(maps[-1]))
+            before, last = last, layers(last)
+        return before, self.end(last)
+
+    def forward(self, shared: Sequence[Tensor]) -> Tensor:
+        features: Tensor = self.readout(*self.maps(shared))
         return features
 
 
@@ -84,13 +88,12 @@ class ResNet18(nn.Module):
         n_heads: number of heads.
         head_dim: features per head.
         n_shared: stages (1 to 4) that all heads share.
-        projection: learned 1x1 shortcuts (plain ResNet-18) in place of pooled ones (adapter ResNet-18).
-        end_norm: a batch norm after the last stage. It follows a ReLU, so it cannot be folded into a convolution.
+        projection: learned 1x1 shortcuts (plain ResNet-18) in place of pooled ones (adapter ResNet-18); no end batch norm then.
         readout: "linear" (the paper's) or "pooled".
     """
 
     def __init__(
-        self, n_heads: int, head_dim: int, *, n_shared: int, projection: bool, end_norm: bool, readout: Readout
+        self, n_heads: int, head_dim: int, *, n_shared: int, projection: bool, readout: Readout = "linear"
     ) -> None:
         super().__init__()
         stem = nn.Sequential(nn.Conv2d(3, WIDTHS[0], 7, 2, 3), nn.ReLU(), nn.MaxPool2d(3, 2, 1))
@@ -98,7 +101,8 @@ class ResNet18(nn.Module):
         self.branches = nn.ModuleList()
         for _ in range(n_heads):
             stages = [stage(i, projection=projection) for i in range(n_shared, len(WIDTHS))]
-            end = [nn.BatchNorm2d(WIDTHS[-1]), nn.ReLU()] if end_norm else []
+            # The end batch norm follows a ReLU, so it cannot be folded into a convolution.
+            end = [] if projection else [nn.BatchNorm2d(WIDTHS[-1]), nn.ReLU()]
             self.branches.append(Branch(stages, end, READOUTS[readout](head_dim)))
 
     def forward(self, images: Tensor, heads: Sequence[int] | None = None) -> Tensor:
@@ -106,8 +110,13 @@ class ResNet18(nn.Module):
 
         The trunk is computed once, and a head that is not asked for is not computed.
         """
+        shared = self.shared_maps(images)
+        chosen = range(len(self.branches)) if heads is None else heads
+        return torch.cat([self.branches[head](shared) for head in chosen], 1)
+
+    def shared_maps(self, images: Tensor) -> list[Tensor]:
+        """The image, and what each layer of the trunk gives."""
         maps = [images]
         for layers in self.trunk:
             maps.append(layers(maps[-1]))
-        chosen = range(len(self.branches)) if heads is None else heads
-        return torch.cat([self.branches[head](maps) for head in chosen], 1)
+        return maps
