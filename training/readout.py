@@ -31,8 +31,9 @@ from training.augment.chain import Strengths, augment, sample_chain, sample_para
 from training.corpus.reader import Corpus
 from training.evaluation.changes import CHANGES, level
 
-N_CROPS = 4000  # whose principal components are taken
+N_CROPS = 3000  # whose principal components are taken
 N_CHANGED = 1500  # of them, with a copy of each of two kinds
+N_AXES = 1000  # principal components that are whitened, before the best of them are kept
 SHRINKAGE = 0.5  # of the covariance of the differences towards a multiple of the identity
 BATCH = 16
 STRENGTHS = Strengths(pitch_semitones=(-3.0, 3.0))  # as in runs/default.toml
@@ -58,15 +59,19 @@ def fit(clean: Tensor, changed: list[Tensor], width: int) -> tuple[Tensor, Tenso
     )
     centred = (clean - mean) * scale
     # The principal axes, by way of the smaller of the two Gram matrices.
+    n_axes = min(N_AXES, len(clean))
     values, vectors = torch.linalg.eigh(centred @ centred.T)
-    axes = centred.T @ vectors[:, -width:] * values[-width:].rsqrt()  # [8192, width]
+    axes = centred.T @ vectors[:, -n_axes:] * values[-n_axes:].clamp_min(values[-1] * 1e-12).rsqrt()  # [8192, n_axes]
+    # Directions in which a crop and its copies differ are shrunk, by the inverse root of their covariance.
     differences = [((copies.double() - clean[: len(copies)]) * scale) @ axes for copies in changed]
     covariance = torch.stack([one.T @ one / len(one) for one in differences]).mean(0)
     spread = covariance.diagonal().mean()
-    shrunk = (1 - SHRINKAGE) * covariance + SHRINKAGE * spread * torch.eye(width, dtype=torch.float64)
-    values, vectors = torch.linalg.eigh(shrunk)
-    weight = (vectors * values.rsqrt()) @ vectors.T @ (axes.T * scale)
-    # The vector is brought to unit norm afterwards; this scale only keeps half precision in its range.
+    values, vectors = torch.linalg.eigh((1 - SHRINKAGE) * covariance + SHRINKAGE * spread * torch.eye(n_axes).double())
+    axes = axes @ (vectors * values.rsqrt()) @ vectors.T
+    # Of what is left, the principal axes again.
+    _, vectors = torch.linalg.eigh((centred @ axes).T @ (centred @ axes))
+    weight = (axes @ vectors[:, -width:]).T * scale
+    # Vectors are brought to unit norm afterwards: this only keeps half precision in its range.
     weight = weight / (clean @ weight.T - mean @ weight.T).square().sum(1).mean().sqrt()
     weight = weight.float()
     return weight, -(weight.double() @ mean).float()

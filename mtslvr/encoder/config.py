@@ -76,7 +76,9 @@ class EncoderConfig:
         if not (-1 <= self.mean <= 1 and MIN_STD <= self.std <= 1):
             raise ValueError(f"config: mean {self.mean} and std {self.std}, expected -1 to 1, and {MIN_STD:g} to 1")
         if self.readout not in READOUTS:
-            raise ValueError(f"config: readout is {shortened(repr(self.readout))}, expected one of {', '.join(READOUTS)}")
+            raise ValueError(
+                f"config: readout is {shortened(repr(self.readout))}, expected one of {', '.join(READOUTS)}"
+            )
         if not 0 < self.eps <= 1:
             raise ValueError(f"config: eps is {self.eps}, expected a number above 0, at most 1")
 
