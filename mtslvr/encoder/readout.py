@@ -25,7 +25,7 @@ class LinearReadout(nn.Linear):
         super().__init__(MAPS[-1][0], head_dim)
 
     def forward(self, before: Tensor, last: Tensor) -> Tensor:  # type: ignore[override]
-        return super().forward(last.mean((2, 3)))
+        return super().forward(last.to(self.weight.dtype).mean((2, 3)))
 
 
 class PooledReadout(nn.Linear):
@@ -38,7 +38,7 @@ class PooledReadout(nn.Linear):
         super().__init__(N_POOLED, head_dim)
 
     def forward(self, before: Tensor, last: Tensor) -> Tensor:  # type: ignore[override]
-        return F.normalize(super().forward(pooled(before, last)), dim=1)
+        return F.normalize(super().forward(pooled(before.to(self.weight.dtype), last.to(self.weight.dtype))), dim=1)
 
 
 READOUTS: dict[Readout, type[LinearReadout] | type[PooledReadout]] = {"linear": LinearReadout, "pooled": PooledReadout}

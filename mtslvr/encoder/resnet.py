@@ -114,6 +114,13 @@ class ResNet18(nn.Module):
         chosen = range(len(self.branches)) if heads is None else heads
         return torch.cat([self.branches[head](shared) for head in chosen], 1)
 
+    def convolutions_to(self, dtype: torch.dtype) -> None:
+        """Compute all but the readouts in another type; images come in it then."""
+        self.trunk.to(dtype)
+        for branch in self.branches:
+            branch.stages.to(dtype)  # type: ignore[union-attr,operator]
+            branch.end.to(dtype)  # type: ignore[union-attr,operator]
+
     def shared_maps(self, images: Tensor) -> list[Tensor]:
         """The image, and what each layer of the trunk gives."""
         maps = [images]

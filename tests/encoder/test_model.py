@@ -440,3 +440,22 @@ def test_loading_does_not_import_the_compiler() -> None:
     """It takes a second, which is as long as all of torch; random weights on the meta device would ask for it."""
     code = "import sys, mtslvr; mtslvr.MTSLVR.from_pretrained(); print('torch._dynamo' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout == "False\n"
+
+
+def test_bfloat16_is_close_and_another_model() -> None:
+    exact, fast = MTSLVR.from_pretrained(), MTSLVR.from_pretrained(precision="bfloat16")
+    clips = [(noise(n, n), RATE) for n in (9_000, 80_000)]
+    expected, found = exact.embed(clips), fast.embed(clips)
+    assert found.dtype == np.float32 and exact.fingerprint != fast.fingerprint
+    cosines = (expected * found).sum(1) / np.linalg.norm(expected, axis=1) / np.linalg.norm(found, axis=1)
+    assert (cosines > 0.99).all() and relative(found, expected) > 0
+    assert fast(torch.zeros(1, 16_000) + 0.1).dtype == torch.float32  # learning goes on in float32
+    with pytest.raises(ValueError, match="precision is 'half'; expected 'float32', 'bfloat16' or 'auto'"):
+        MTSLVR.from_pretrained(precision="half")  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("there", [False, True])
+def test_auto_takes_bfloat16_where_there_are_instructions_for_it(monkeypatch: pytest.MonkeyPatch, there: bool) -> None:
+    for probe in ("_is_avx512_bf16_supported", "_is_amx_tile_supported"):
+        monkeypatch.setattr(torch.cpu, probe, lambda: there, raising=False)
+    assert MTSLVR.from_pretrained(precision="auto").precision == ("bfloat16" if there else "float32")
