@@ -28,13 +28,16 @@ from mtslvr.encoder.readout import MAPS, pooled
 from mtslvr.encoder.resnet import ResNet18
 from mtslvr.sound.stream import SAMPLE_RATE, WINDOW
 from training.augment.chain import Strengths, augment, sample_chain, sample_parameters
+from training.augment.effects import add_noise, coloured_noise
 from training.corpus.reader import Corpus
 from training.evaluation.changes import CHANGES, level
 
-N_CROPS = 3000  # whose principal components are taken
-N_CHANGED = 1500  # of them, with a copy of each of two kinds
+N_CROPS = 2400  # whose principal components are taken
+N_CHANGED = 1200  # of them, with a copy of each of three kinds
 N_AXES = 1000  # principal components that are whitened, before the best of them are kept
 SHRINKAGE = 0.5  # of the covariance of the differences towards a multiple of the identity
+NOISE_SNR_DB, NOISE_DECAY = (0.0, 30.0), (-1.0, 2.0)  # of the noisy copies, uniformly
+RECORDINGS = tuple(name for name in CHANGES if name.startswith(("MP3", "Opus", "telephone", "room")))
 BATCH = 16
 STRENGTHS = Strengths(pitch_semitones=(-3.0, 3.0))  # as in runs/default.toml
 
@@ -78,16 +81,19 @@ def fit(clean: Tensor, changed: list[Tensor], width: int) -> tuple[Tensor, Tenso
 
 
 def copies(waves: Tensor, rng: np.random.Generator) -> list[Tensor]:
-    """Two changed copies of each crop, [n, samples] both: by the pretraining's augmentations, and by a change of recording; at other levels."""
+    """Three changed copies of each crop, each [n, samples], all at other levels: augmented as in pretraining, in noise, and as another
+    recording of it (codec, telephone, room)."""
     generator = torch.Generator().manual_seed(int(rng.integers(2**31)))
     chain = sample_chain(len(waves), generator)
     parameters = sample_parameters(chain, waves.shape[1], generator, STRENGTHS)
     augmented = augment(waves, chain, parameters, generator)
-    kinds = list(CHANGES.values())
-    recorded = [np.resize(kinds[rng.integers(len(kinds))](wave.numpy(), rng), waves.shape[1]) for wave in waves]
+    decay = torch.from_numpy(rng.uniform(*NOISE_DECAY, len(waves))).float()
+    snr = torch.from_numpy(rng.uniform(*NOISE_SNR_DB, len(waves))).float()
+    noisy = add_noise(waves, coloured_noise(decay, waves.shape[1], generator), snr)
+    recorded = [CHANGES[RECORDINGS[rng.integers(len(RECORDINGS))]](wave, rng) for wave in waves.numpy()]
     return [
         torch.from_numpy(np.stack([level(wave, rng) for wave in group])).float()
-        for group in (augmented.numpy(), recorded)
+        for group in (augmented.numpy(), noisy.numpy(), recorded)
     ]
 
 
@@ -106,7 +112,7 @@ def refit(model: MTSLVR, corpus: Corpus, seed: int = 0, n_crops: int = N_CROPS, 
 
     def batches() -> Iterator[tuple[Tensor, list[Tensor]]]:
         for first in tqdm(range(0, n_crops, BATCH), "fitting the readout", unit="batch", disable=None):
-            waves = corpus.crops(min(BATCH, n_crops - first), WINDOW, generator)
+            waves = corpus.crops(min(BATCH, n_crops - first), WINDOW, generator, balance="piece")
             yield (
                 see(waves),
                 [see(group) for group in (copies(waves, rng) if first < n_changed else [])],
@@ -132,7 +138,7 @@ def refit(model: MTSLVR, corpus: Corpus, seed: int = 0, n_crops: int = N_CROPS, 
 def _summary(corpus: Corpus, n_crops: int, n_changed: int) -> str:
     return (
         f"pooled maps of stages 3 and 4, fitted on {n_crops} crops of {WINDOW / SAMPLE_RATE:g} s from {len(corpus.sources)} sources "
-        f"and two changed copies of {n_changed} of them"
+        f"and three changed copies of {n_changed} of them"
     )
 
 

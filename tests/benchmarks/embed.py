@@ -1,11 +1,12 @@
 """How fast embedding is on this machine, against the network as the paper describes it, the machine's floor and other models.
 
-    python -m tests.benchmarks.embed [--batch 1 32] [--threads 1 2] [--repeats 11] [--seconds 5] [--json FILE]
+    python -m tests.benchmarks.embed [--kind this AVX-512 AVX2] [--batch 1 16] [--threads 1 2] [--repeats 11] [--json FILE]
 
 "published": each head is a whole pass of its own through the adapters as they were trained, and the front end takes two
 transforms. "floor": the multiply-adds of the folded network, both heads, at the rate of a large float32 matrix product. Other
 models come with random weights, where transformers is installed: enough for speed. All take turns, in an order that changes
-from round to round; times are medians, and ratios medians over the rounds, so that a busy machine disturbs them least.
+from round to round; times are CPU time of all threads, medians, and ratios medians over the rounds, so that a busy machine disturbs them
+least. A lesser kind of CPU than this one is emulated in a process of its own, whose libraries are told not to use more.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from __future__ import annotations
 import argparse
 import functools
 import json
+import os
 import platform
 import random
 import subprocess
@@ -36,6 +38,11 @@ from mtslvr.encoder.frontend import EPS, HOP, N_FFT, mel_filterbank
 from mtslvr.encoder.model import MTSLVR
 from mtslvr.sound.stream import SAMPLE_RATE
 
+KINDS = {  # environment of the libraries that compute: oneDNN, ATen, MKL
+    "this": {},
+    "AVX-512": {"ONEDNN_MAX_CPU_ISA": "AVX512_CORE", "MKL_ENABLE_INSTRUCTIONS": "AVX512"},
+    "AVX2": {"ONEDNN_MAX_CPU_ISA": "AVX2", "ATEN_CPU_CAPABILITY": "avx2", "MKL_ENABLE_INSTRUCTIONS": "AVX2"},
+}
 SQUARE = 2048  # rows and columns of the floor's matrix product
 COLD_START = """
 import time; start = time.perf_counter()
@@ -126,6 +133,7 @@ def contestants(
     with torch.no_grad():
         images = model.frontend(waves).contiguous(memory_format=torch.channels_last)
     folded = model._fold()
+    fast = MTSLVR(model.config, model.network, "bfloat16")
     square = torch.randn(SQUARE, SQUARE)
     files = {path: MTSLVR.from_pretrained(path) for path in exported}
     return {
@@ -133,6 +141,7 @@ def contestants(
         "combined": lambda: model(waves),
         "invariant": lambda: model(waves, "invariant"),
         "variant": lambda: model(waves, "variant"),
+        "combined, bfloat16": lambda: fast(waves),
         "front end": lambda: model.frontend(waves),
         "network": lambda: folded(images),
         "embed arrays": lambda: model.embed(pairs, batch_size=n_clips, progress=False),
@@ -144,9 +153,9 @@ def contestants(
 
 
 def seconds_of(run: Callable[[], object]) -> float:
-    start = time.perf_counter()
+    start = time.process_time()
     run()
-    return time.perf_counter() - start
+    return time.process_time() - start
 
 
 @torch.no_grad()
@@ -156,7 +165,7 @@ def compare(
     """Milliseconds per clip of each contestant and of the floor, and how many times the published way's speed that is."""
     with tempfile.TemporaryDirectory() as folder:
         runs = contestants(model, n_clips, seconds, Path(folder), exported)
-        with FlopCounterMode(display=False) as counter:  # it does not know the folded form's operators
+        with FlopCounterMode(display=False) as counter:
             model.network.fold()(model.frontend(torch.zeros(n_clips, round(seconds * SAMPLE_RATE))))
         rounds = []
         for i in range(n_repeats + 1):
@@ -192,34 +201,58 @@ def main(argv: Sequence[str] | None = None) -> None:
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
+    parser.add_argument("--kind", nargs="+", choices=KINDS, default=["this"], help="of CPU; default: this one as it is")
     parser.add_argument("--model", help="folder or Hub id; the default weights if not given")
     parser.add_argument("--exported", nargs="+", default=[], metavar="FILE.onnx", help="that `mtslvr export` wrote")
-    parser.add_argument("--batch", type=int, nargs="+", default=[1, 32], help="clips at a time")
+    parser.add_argument("--batch", type=int, nargs="+", default=[1, 16], help="clips at a time")
     parser.add_argument("--threads", type=int, nargs="+", default=sorted({1, torch.get_num_threads()}))
     parser.add_argument("--repeats", type=int, default=11)
     parser.add_argument("--seconds", type=float, default=5.0, help="of each clip")
     parser.add_argument("--json", type=Path)
     args = parser.parse_args(argv)
 
+    apart = args.kind != ["this"]
+    results = [measured_apart(kind, argv) if apart else measure(args) for kind in args.kind]
+    for kind, result in zip(args.kind, results, strict=True):
+        result["kind"] = kind
+        print(
+            f"\n{kind} CPU: {result['machine']}, torch {result['torch']}, {result['cpu']}; clips of {args.seconds:g} s"
+        )
+        print("cold start, s: " + ", ".join(f"{name} {value:.2f}" for name, value in result["cold_start"].items()))
+        columns = [f"{run['threads']} thread(s), batch {run['batch']}" for run in result["runs"]]
+        print(f"{'CPU ms/clip, x published':<24}" + "".join(f"{column:>24}" for column in columns))
+        for name in result["runs"][0]["results"]:
+            cells = [run["results"][name] for run in result["runs"]]
+            print(f"{name:<24}" + "".join(f"{cell['ms_per_clip']:15.2f} {cell['ratio']:7.2f}x" for cell in cells))
+    if args.json:
+        args.json.write_text(json.dumps(results, indent=2) + "\n")
+
+
+def measure(args: argparse.Namespace) -> dict[str, Any]:
     model = MTSLVR.from_pretrained(args.model)
-    machine = {
-        "machine": platform.machine(),
-        "torch": torch.__version__,
-        "cpu": torch.backends.cpu.get_cpu_capability(),
-    }
-    results: dict[str, Any] = {**machine, "seconds": args.seconds, "cold_start": cold_start(args.seconds), "runs": []}
-    print(", ".join(machine.values()) + f"; clips of {args.seconds:g} s")
-    print("cold start: " + ", ".join(f"{name} {value:.2f}" for name, value in results["cold_start"].items()))
+    runs = []
     for n_threads in args.threads:
         torch.set_num_threads(n_threads)
         for n_clips in args.batch:
             found = compare(model, n_clips, args.seconds, args.repeats, args.exported)
-            results["runs"].append({"threads": n_threads, "batch": n_clips, "results": found})
-            print(f"\n{f'{n_threads} thread(s), batch {n_clips}':<24} {'ms/clip':>9} {'x published':>12}")
-            for name, row in found.items():
-                print(f"  {name:<22} {row['ms_per_clip']:9.2f} {row['ratio']:12.2f}")
-    if args.json:
-        args.json.write_text(json.dumps(results, indent=2) + "\n")
+            runs.append({"threads": n_threads, "batch": n_clips, "results": found})
+    return {
+        "machine": platform.machine(),
+        "torch": torch.__version__,
+        "cpu": torch.backends.cpu.get_cpu_capability(),
+        "cold_start": cold_start(args.seconds),
+        "runs": runs,
+    }
+
+
+def measured_apart(kind: str, argv: Sequence[str] | None) -> dict[str, Any]:
+    """The same measurement in a process that is held down to a kind of CPU."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "results.json"
+        arguments = [*(sys.argv[1:] if argv is None else argv), "--kind", "this", "--json", str(path)]
+        command = [sys.executable, "-m", "tests.benchmarks.embed", *arguments]
+        subprocess.run(command, env=os.environ | KINDS[kind], stdout=subprocess.DEVNULL, check=True)
+        return dict(json.loads(path.read_text())[0])
 
 
 if __name__ == "__main__":

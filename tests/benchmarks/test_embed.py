@@ -29,7 +29,7 @@ def test_the_benchmark_prints_and_writes(tmp_path: Path, capsys: pytest.CaptureF
     path, n_threads = tmp_path / "out.json", torch.get_num_threads()
     embed.main(["--batch", "1", "2", "--threads", "1", "--repeats", "1", "--seconds", "0.5", "--json", str(path)])
     torch.set_num_threads(n_threads)
-    results = json.loads(path.read_text())
+    (results,) = json.loads(path.read_text())
     assert [run["batch"] for run in results["runs"]] == [1, 2]
     for run in results["runs"]:
         found = run["results"]
@@ -38,3 +38,13 @@ def test_the_benchmark_prints_and_writes(tmp_path: Path, capsys: pytest.CaptureF
         assert found["floor"]["ms_per_clip"] < found["published"]["ms_per_clip"]
     assert results["cold_start"]["in all"] > results["cold_start"]["import torch"] > 0
     assert "x published" in capsys.readouterr().out
+
+
+@pytest.mark.slow
+def test_lesser_kinds_of_cpu_are_emulated(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = tmp_path / "out.json"
+    arguments = ["--batch", "1", "--threads", "1", "--repeats", "1", "--seconds", "0.5", "--json", str(path)]
+    embed.main(["--kind", "AVX2", *arguments])
+    (result,) = json.loads(path.read_text())
+    assert result["kind"] == "AVX2" and result["cpu"] in ("AVX2", "DEFAULT", "NO AVX")
+    assert "AVX2 CPU" in capsys.readouterr().out
