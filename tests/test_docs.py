@@ -67,6 +67,7 @@ def hub() -> Iterator[LoopbackHub]:
         yield hub
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("page", [page for page in PAGES if blocks(page)], ids=lambda page: page.stem)
 def test_code_runs(page: Path, desk: Path, hub: LoopbackHub, tmp_path: Path) -> None:
     shutil.copytree(desk, tmp_path / "desk")

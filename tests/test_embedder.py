@@ -83,6 +83,7 @@ def test_a_changed_file_and_a_changed_model_are_embedded_anew(sounds: list[Path]
     assert not np.allclose(embedder.transform([path]), second)
 
 
+@pytest.mark.slow
 def test_a_model_by_name_is_loaded_once_and_none_is_the_default(
     sounds: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -129,6 +130,7 @@ def test_a_pipeline_names_sounds(model: MTSLVR, sounds: list[Path], tmp_path: Pa
     assert pipeline.predict(sounds[6:]).tolist() == LABELS[6:]
 
 
+@pytest.mark.slow
 def test_a_grid_search_in_two_processes_shares_the_cache(model: MTSLVR, sounds: list[Path], tmp_path: Path) -> None:
     pipeline = Pipeline([("embed", AudioEmbedder(model, memory=tmp_path)), ("name", FewShotClassifier())])
     search = GridSearchCV(

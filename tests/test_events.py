@@ -188,6 +188,7 @@ def test_an_event_is_given_as_soon_as_it_is_over() -> None:
     assert next(merged(steps(), np.array([True]), 0.5, 1.0))[:3] == (0, 1, 0)
 
 
+@pytest.mark.slow
 def test_memory_does_not_grow_with_the_recording(tmp_path: Path) -> None:
     def peak(minutes: int) -> int:
         path = tmp_path / f"{minutes}.wav"
@@ -313,6 +314,7 @@ def test_a_file_that_cannot_be_written(tmp_path: Path, name: str, message: str) 
 # The real thing
 
 
+@pytest.mark.slow
 def test_the_demo_recordings_are_found() -> None:
     from mtslvr.sound import stream
 

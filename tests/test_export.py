@@ -22,6 +22,9 @@ pytest.importorskip("onnxscript")
 
 from mtslvr import export  # noqa: E402
 
+pytestmark = pytest.mark.slow
+
+
 RATE = 16_000
 DEMO = sorted((Path(mtslvr.__file__).parent / "assets" / "demo").glob("*/*.ogg"))
 

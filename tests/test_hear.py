@@ -60,6 +60,7 @@ def test_a_scene_is_what_embed_gives(model: hear.HearModel) -> None:
     np.testing.assert_allclose(hear.get_scene_embeddings(audio, model).numpy(), expected, rtol=1e-5, atol=1e-6)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("window", "hop"), [(1.0, 0.05), (0.25, 0.032), (0.1, 0.3)])
 def test_a_vector_is_that_of_the_window_around_its_time(folder: Path, window: float, hop: float) -> None:
     model = hear.load_model(folder, window=window, hop=hop)
@@ -84,6 +85,7 @@ def test_a_later_sound_has_its_vectors_later(folder: Path) -> None:
     assert not torch.allclose(second[:, 4:-3], first[:, 4:-2], rtol=1e-2)
 
 
+@pytest.mark.slow
 def test_vectors_do_not_depend_on_the_batch(model: hear.HearModel) -> None:
     audio = noise(5, 0.3)
     together = hear.get_timestamp_embeddings(audio, model)[0]

@@ -97,6 +97,7 @@ def test_xares_finds_one_encoder() -> None:
     assert [name for name in dir(integrations) if name.endswith("Encoder")] == ["MTSLVREncoder"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("space", "width"), [("combined", 8), ("variant", 4)])
 def test_what_xares_checks(folder: Path, space: str, width: int) -> None:
     encoder = MTSLVREncoder(folder, space=space)

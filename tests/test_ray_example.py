@@ -12,6 +12,9 @@ import soundfile
 
 from mtslvr.encoder.model import MTSLVR
 
+pytestmark = pytest.mark.slow
+
+
 ROOT = Path(__file__).parent.parent
 N_FILES = 200
 KILLED = """

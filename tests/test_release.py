@@ -19,6 +19,9 @@ from packaging.utils import canonicalize_name
 
 import mtslvr
 
+pytestmark = pytest.mark.slow
+
+
 ROOT = Path(__file__).parent.parent
 HEADINGS = {"Added", "Changed", "Deprecated", "Removed", "Fixed", "Security"}  # https://keepachangelog.com/en/1.1.0/
 MAX_WHEEL = 60e6  # bytes

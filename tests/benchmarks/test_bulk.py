@@ -8,6 +8,8 @@ import soundfile
 
 from tests.benchmarks import bulk
 
+pytestmark = pytest.mark.slow
+
 
 def test_the_benchmark_prints(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     pytest.importorskip("resource")  # not on Windows

@@ -11,6 +11,8 @@ from mtslvr.encoder.config import EncoderConfig
 from mtslvr.encoder.model import MTSLVR
 from tests.benchmarks import embed
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.mark.parametrize("adapter", ["bn", "series", "parallel"])
 def test_the_published_way_gives_the_same(adapter: Adapter) -> None:

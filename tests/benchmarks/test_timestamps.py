@@ -14,6 +14,8 @@ from mtslvr.encoder.config import EncoderConfig
 from mtslvr.encoder.model import MTSLVR
 from tests.benchmarks import timestamps
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 def tones(tmp_path: Path) -> Path:

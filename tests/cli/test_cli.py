@@ -37,6 +37,7 @@ def sounds(tmp_path: Path) -> Path:
     return tmp_path / "in"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("suffix", [".npz", ".csv", ".parquet"])
 def test_embed(sounds: Path, tmp_path: Path, suffix: str, capsys: pytest.CaptureFixture[str]) -> None:
     out = tmp_path / f"out{suffix}"
@@ -86,6 +87,7 @@ def relative(a: np.ndarray, b: np.ndarray) -> float:
     return float(np.linalg.norm(a - b) / np.linalg.norm(b))
 
 
+@pytest.mark.slow
 def test_a_run_that_was_killed_goes_on_where_it_was(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -120,6 +122,7 @@ def test_a_run_that_was_killed_goes_on_where_it_was(
     assert relative(np.stack(table["embedding"].to_numpy())[some], expected) < 1e-5
 
 
+@pytest.mark.slow
 def test_ctrl_c_loses_nothing(sounds: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     real = Unfinished.add
 
@@ -134,6 +137,7 @@ def test_ctrl_c_loses_nothing(sounds: Path, tmp_path: Path, monkeypatch: pytest.
         assert kept.missing(find_sounds([sounds])) == [sounds / "one.wav"]
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="other systems have no such names")
 @pytest.mark.parametrize("suffix", [".npz", ".csv", ".parquet"])
 def test_a_name_that_is_no_text_and_silence(
@@ -198,6 +202,7 @@ def classifier(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return root / "classifier"
 
 
+@pytest.mark.slow
 def test_fit_from_a_table(classifier: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     rows = [f"{DEMO / kind / f'{i}.ogg'},{kind}" for kind in ("drum", "thunder") for i in (1, 2)]
     (tmp_path / "clips.csv").write_text("\n".join(["path,label", *rows]))
@@ -222,6 +227,7 @@ def test_fit_loads_fits_and_hashes_once(tmp_path: Path, monkeypatch: pytest.Monk
     assert sorted(done) == ["fit", "hash", "read"]
 
 
+@pytest.mark.slow
 def test_eval(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     for kind in ("drum", "thunder"):
         (tmp_path / "in" / kind).mkdir(parents=True)
@@ -235,6 +241,7 @@ def test_eval(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert "class 'drum' has 3 clips: each class needs at least one clip more than the 3" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_predict(classifier: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "bad.wav").write_text("no sound")
     drum, thunder = str(DEMO / "drum" / "3.ogg"), str(DEMO / "thunder" / "3.ogg")
@@ -253,6 +260,7 @@ def test_predict(classifier: Path, tmp_path: Path, capsys: pytest.CaptureFixture
     assert main(["predict", str(classifier), str(tmp_path / "bad.wav")]) == 2
 
 
+@pytest.mark.slow
 def test_detect(classifier: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     recording = str(DEMO / "drum" / "3.ogg")
     assert main(["detect", str(classifier), recording, "--hop", "0.5"]) == 0
@@ -267,6 +275,7 @@ def test_detect(classifier: Path, tmp_path: Path, capsys: pytest.CaptureFixture[
     assert "labels.txt: 0 events" in capsys.readouterr().out and (tmp_path / "labels.txt").exists()
 
 
+@pytest.mark.slow
 def test_a_bad_example_is_an_error_that_names_it(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     for kind in ("drum", "thunder"):
         (tmp_path / "in" / kind).mkdir(parents=True)
@@ -280,12 +289,14 @@ def test_a_bad_example_is_an_error_that_names_it(tmp_path: Path, capsys: pytest.
     assert not (tmp_path / "clf").exists()
 
 
+@pytest.mark.slow
 def test_another_encoder_is_refused(classifier: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     MTSLVR(EncoderConfig("bn", std=0.1)).save_pretrained(tmp_path / "other")
     assert main(["predict", str(classifier), str(DEMO / "drum"), "--model", str(tmp_path / "other")]) == 2
     assert "another: give the one it was fitted with (model=, --model)" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_info(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["info"]) == 0
     text = capsys.readouterr().out
@@ -295,6 +306,7 @@ def test_info(capsys: pytest.CaptureFixture[str]) -> None:
     assert json.loads(capsys.readouterr().out)["fingerprint"] in text
 
 
+@pytest.mark.slow
 def test_convert(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     torch.save(golden.authors_state("series"), tmp_path / "authors.pt")
     assert main(["convert", str(tmp_path / "authors.pt"), str(tmp_path / "m")]) == 0
@@ -305,6 +317,7 @@ def test_convert(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert (found - expected).norm() < 1e-5 * expected.norm()
 
 
+@pytest.mark.slow
 def test_demo(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     picture = tmp_path / "demo.png"
     assert main(["demo", "-o", str(picture)]) == 0
@@ -314,6 +327,7 @@ def test_demo(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert picture.read_bytes().startswith(b"\x89PNG")
 
 
+@pytest.mark.slow
 def test_a_reader_that_has_seen_enough(tmp_path: Path) -> None:
     command = f"set -o pipefail; '{sys.executable}' -m mtslvr info | true"
     done = subprocess.run(["bash", "-c", command], capture_output=True, text=True)

@@ -80,6 +80,7 @@ def test_network_folds_exactly_and_stays_as_it_was(adapter: Adapter, n_heads: in
     assert all(torch.equal(before[name], tensor) for name, tensor in network.state_dict().items())
 
 
+@pytest.mark.slow
 def test_deploy_form_has_no_adapters_left() -> None:
     kinds = {type(module) for module in AdapterResNet18("series").fold().modules()}
     assert AdapterConv2d not in kinds

@@ -47,6 +47,7 @@ def saved(model: MTSLVR, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("variant", ["parallel", "series", "bn", "split"])
 def test_converted_checkpoint_embeds_as_the_authors(variant: str) -> None:
     network, _ = from_authors(golden.authors_state(variant))
@@ -119,6 +120,7 @@ def test_one_stray_sample_more_than_a_window_changes_next_to_nothing(model: MTSL
     assert relative(model.embed(wave, sample_rate=RATE), model.embed(wave[:80_000], sample_rate=RATE)) < 1e-4
 
 
+@pytest.mark.slow
 @settings(max_examples=12, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     lengths=st.lists(st.integers(1, 170_000), min_size=1, max_size=6),
@@ -136,6 +138,7 @@ def test_alone_or_in_a_batch(model: MTSLVR, lengths: list[int], rates: list[int]
         assert relative(backwards[i], alone) < 1e-5
 
 
+@pytest.mark.slow
 def test_hard_clips_do_not_depend_on_their_batch(model: MTSLVR) -> None:
     time = np.arange(80_000, dtype=np.float32)
     hard = [
@@ -182,6 +185,7 @@ def test_module_is_differentiable(model: MTSLVR) -> None:
         assert (model(waves, "variant") - out[:, 500:]).norm() < 1e-5 * out.norm()
 
 
+@pytest.mark.slow
 def test_changed_weights_are_never_served_stale() -> None:
     model = MTSLVR(EncoderConfig(std=0.1))
     clip, before, mark = (noise(9000), RATE), None, model.fingerprint
@@ -228,6 +232,7 @@ def test_saved_and_loaded(model: MTSLVR, tmp_path: Path, half: bool) -> None:
     assert loaded.fingerprint in card or half
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("adapter", "n_heads"), [("none", 1), ("none", 2), ("series", 2), ("bn", 1)])
 def test_every_architecture_saves_and_loads(adapter: Any, n_heads: int, tmp_path: Path) -> None:
     model = MTSLVR(EncoderConfig(adapter, n_heads, 1000 // n_heads, std=0.1, training={"steps": 3}))
@@ -384,6 +389,7 @@ def test_bad_weights(saved: Path, tmp_path: Path) -> None:
         MTSLVR.from_pretrained(tmp_path)
 
 
+@pytest.mark.slow
 def test_memory_does_not_grow_with_the_recording(model: MTSLVR) -> None:
     resource = pytest.importorskip("resource")  # not on Windows
     unit = 1 if sys.platform == "darwin" else 1024
@@ -436,6 +442,7 @@ class _Endless(io.RawIOBase):
         return len(content)
 
 
+@pytest.mark.slow
 def test_loading_does_not_import_the_compiler() -> None:
     """It takes a second, which is as long as all of torch; random weights on the meta device would ask for it."""
     code = "import sys, mtslvr; mtslvr.MTSLVR.from_pretrained(); print('torch._dynamo' in sys.modules)"

@@ -1,6 +1,9 @@
 from pathlib import Path
 
+import pytest
 from loopback_hub import TOKEN, Client, LoopbackHub
+
+pytestmark = pytest.mark.slow
 
 
 def test_a_model_goes_to_the_hub_and_comes_back(tmp_path: Path) -> None:

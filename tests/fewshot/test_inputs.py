@@ -61,6 +61,7 @@ def tones(n: int, seed: int = 0) -> list[np.ndarray]:
 # what is what
 
 
+@pytest.mark.slow
 def test_three_lines(tmp_path: Path) -> None:
     """The README's, on real recordings with the default weights."""
     kinds = ["drum", "thunder"]
@@ -158,6 +159,7 @@ def test_coarse_tensors() -> None:
     assert FewShotClassifier().fit(torch.from_numpy(X).bfloat16(), torch.from_numpy(y)).score(X, y) > 0.9
 
 
+@pytest.mark.slow
 def test_sound_of_several_kinds_and_rates(model: mtslvr.MTSLVR) -> None:
     waves = tones(6)
     mixed = [(waves[0], RATE), {"array": waves[1], "sampling_rate": RATE}, (torch.from_numpy(waves[2]), RATE)]
@@ -281,6 +283,7 @@ def test_clips_for_a_classifier_of_embeddings_of_unknown_origin() -> None:
     assert named.shape == (1,)  # the default weights are 1000 wide, and nothing speaks against them
 
 
+@pytest.mark.slow
 def test_another_encoder_is_refused(model: mtslvr.MTSLVR, tmp_path: Path) -> None:
     torch.manual_seed(1)
     other = mtslvr.MTSLVR(EncoderConfig("bn", head_dim=20, std=0.1))

@@ -326,6 +326,7 @@ def test_a_window_of_more_than_5_s() -> None:
         next(stream.windows((noise(10), SAMPLE_RATE), window=5.01))
 
 
+@pytest.mark.slow
 def test_ten_minutes_in_constant_memory(tmp_path: Path) -> None:
     path = tmp_path / "long.wav"
     minute = noise(60 * RATE, 2)

@@ -82,6 +82,7 @@ def assert_raised(outcome: Outcome, error: str, message: str) -> None:
 # Downloads
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("redirect", [None, "hub", "cdn"])
 def test_download(hub: LoopbackHub, client: Client, tmp_path: Path, redirect: str | None) -> None:
     commit = hub.commit(NAME, model_files(tmp_path), private=True)
@@ -174,6 +175,7 @@ def test_nothing_is_printed_into_a_pipe(hub: LoopbackHub, client: Client, tmp_pa
 # Without a network
 
 
+@pytest.mark.slow
 def test_offline_from_the_cache(hub: LoopbackHub, client: Client, offline: Client, tmp_path: Path) -> None:
     commit = hub.commit(NAME, model_files(tmp_path))
     hub.repositories[NAME].refs["v1"] = commit
@@ -428,6 +430,7 @@ def test_file_for_a_folder(tmp_path: Path) -> None:
         resolve(tmp_path / "model.safetensors")
 
 
+@pytest.mark.slow
 def test_client_is_imported_only_when_needed(client: Client, tmp_path: Path) -> None:
     model_files(tmp_path)
     code = "import sys, mtslvr.storage.hub; mtslvr.storage.hub.resolve(sys.argv[1]); print('huggingface_hub' in sys.modules)"

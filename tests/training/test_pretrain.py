@@ -19,6 +19,9 @@ from training.pretrain import learning_rate, pretrain, total_loss
 from training.run import Run, read_config, read_log
 from training.views import Views
 
+pytestmark = pytest.mark.slow
+
+
 ROOT = Path(__file__).parents[2]
 RUNS = sorted((ROOT / "training" / "runs").glob("*.toml"))
 TINY = ["synthetic=1.0", "seconds=0.3", "batch=4", "n_validation=1", "validate_every=2", "warmup=0"]

@@ -88,6 +88,7 @@ def test_other_rates_and_channels_become_mono_at_16_khz(tmp_path: Path) -> None:
     np.testing.assert_allclose(wave[500:-500], tone(1, RATE)[500:-500] / 2, atol=2e-3)
 
 
+@pytest.mark.slow
 def test_long_files_are_cut_and_nothing_is_lost_between(tmp_path: Path) -> None:
     wave = noise(125, 8000)
     write(tmp_path / "in/a.wav", wave, 8000)
@@ -99,6 +100,7 @@ def test_long_files_are_cut_and_nothing_is_lost_between(tmp_path: Path) -> None:
     ]
 
 
+@pytest.mark.slow
 def test_parts_are_sliced(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(layouts, "PART_BLOCK", 20_000)  # a piece across the boundary, and one beyond it
     write(tmp_path / "in/part-0.opus", noise(3), format="OGG", subtype="OPUS")

@@ -78,6 +78,7 @@ def test_split_is_by_source_and_by_seed(packed: Corpus) -> None:
     assert len(seen) > 1
 
 
+@pytest.mark.slow
 def test_split_comes_near_the_share_it_was_asked_for(tmp_path: Path) -> None:
     for index in range(60):
         (tmp_path / "in").mkdir(exist_ok=True)
@@ -110,6 +111,7 @@ def test_select(packed: Corpus) -> None:
         packed.select(lambda row: row["licence"] == "GPL")
 
 
+@pytest.mark.slow
 def test_a_part_loads_its_own_samples_only(packed: Corpus) -> None:
     _, validation = packed.split(0.3)
     loaded = validation.to("cpu")

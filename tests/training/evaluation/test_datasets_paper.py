@@ -326,6 +326,7 @@ def test_pointers_of_git_lfs(tmp_path: Path) -> None:
         read("cremad", tmp_path)
 
 
+@pytest.mark.slow
 def test_the_silent_clip_gets_a_vector(tmp_path: Path) -> None:
     silent = tmp_path / cremad(tmp_path)[-1][0]
     for encoder in (LogMel(), Network.untrained()):

@@ -47,6 +47,7 @@ def test_log_mel_clips_do_not_depend_on_each_other(clips: list[Path]) -> None:
     assert encoder.spaces == {"combined": 512}
 
 
+@pytest.mark.slow
 def test_the_untrained_network_is_always_the_same_and_touches_no_global_seed() -> None:
     torch.manual_seed(5)
     state = torch.get_rng_state()
@@ -58,6 +59,7 @@ def test_the_untrained_network_is_always_the_same_and_touches_no_global_seed() -
     assert one.name == "untrained"
 
 
+@pytest.mark.slow
 def test_a_saved_model(clips: list[Path], tmp_path: Path) -> None:
     with torch.random.fork_rng():
         torch.manual_seed(0)

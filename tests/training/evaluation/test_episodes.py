@@ -29,6 +29,7 @@ def clips_of(episodes: Episodes) -> np.ndarray:
     return np.concatenate([episodes.support, episodes.query], 2)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("group_disjoint", [False, True])
 @pytest.mark.parametrize(("n_ways", "n_shots", "n_queries"), [(5, 1, 1), (3, 5, 2), (7, 2, 3)])
 def test_what_every_episode_keeps_to(n_ways: int, n_shots: int, n_queries: int, group_disjoint: bool) -> None:

@@ -55,6 +55,7 @@ def run(root: Path, out: Path, *arguments: str) -> dict[str, Result]:
     return {f"{result['data']}/{result['n_shots']}": Result(**result) for result in found["results"]}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("classifier", ["ridge", "logistic"])
 def test_what_is_easy_is_solved_and_noise_is_chance(
     root: Path, tmp_path: Path, classifier: str, capsys: pytest.CaptureFixture[str]
@@ -75,6 +76,7 @@ def test_what_is_easy_is_solved_and_noise_is_chance(
     assert (tmp_path / "out.png").read_bytes().startswith(b"\x89PNG")
 
 
+@pytest.mark.slow
 def test_a_second_run_is_the_same_with_saved_episodes_or_without(root: Path, tmp_path: Path) -> None:
     first = run(root, tmp_path)
     for arguments in ([], ["--episodes", str(tmp_path / "lists")], ["--episodes", str(tmp_path / "lists")]):
@@ -89,6 +91,7 @@ def test_a_second_run_is_the_same_with_saved_episodes_or_without(root: Path, tmp
     assert other["noise/1"].accuracy != first["noise/1"].accuracy
 
 
+@pytest.mark.slow
 def test_long_clips_by_the_rule_of_the_paper(root: Path, tmp_path: Path) -> None:
     results = run(root, tmp_path, "--pieces", "paper")
     assert results["tones/1"].accuracy > 95

@@ -29,6 +29,7 @@ def toy(counts: np.ndarray) -> tuple[Dataset, Pieces]:
     return dataset, Pieces(features.astype(np.float32), counts)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("n_shots", "n_queries"), [(1, 1), (2, 3)])
 def test_against_votes_counted_one_by_one(n_shots: int, n_queries: int) -> None:
     dataset, clips = toy(np.random.default_rng(1).integers(1, 8, 60))

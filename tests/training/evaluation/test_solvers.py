@@ -43,6 +43,7 @@ def one_by_one(features: np.ndarray, episodes: Episodes, **how: object) -> np.nd
     return np.reshape(found, episodes.query.shape)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("classifier", ["ridge", "centroid"])
 @pytest.mark.parametrize(("n_ways", "n_shots"), [(5, 1), (3, 4), (2, 2)])
 def test_like_the_few_shot_classifier(classifier: str, n_ways: int, n_shots: int) -> None:
@@ -81,6 +82,7 @@ def test_one_head(space: str) -> None:
     np.testing.assert_array_equal(solvers.predictions(features, [head], episodes, "centroid"), expected)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("n_ways", "n_shots"), [(5, 1), (5, 5), (3, 4), (2, 1), (2, 5)])
 def test_logistic_is_exact(n_ways: int, n_shots: int) -> None:
     """Against scikit-learn run to convergence on features scaled as FewShotClassifier scales them."""

@@ -13,6 +13,9 @@ from training.config import PretrainConfig
 from training.run import read_config
 from training.studies import ablate
 
+pytestmark = pytest.mark.slow
+
+
 TINY = ["synthetic=1.0", "seconds=0.3", "batch=4", "n_validation=1"]
 
 

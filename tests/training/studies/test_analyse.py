@@ -13,6 +13,8 @@ from mtslvr.encoder.config import EncoderConfig
 from mtslvr.encoder.model import MTSLVR
 from training.studies.analyse import Heads, correlations, main, read_gaps
 
+pytestmark = pytest.mark.slow
+
 
 def heads(gap: float | None, difference: float, gain: float = 1.0, encoder: str = "a") -> Heads:
     return Heads(encoder, "x", 1, 50.0, 50.0 - difference, 51.0, difference, 0.5, gain, 0.5, gap)

@@ -13,6 +13,8 @@ import torch
 from training.augment import effects
 from training.studies import benchmark
 
+pytestmark = pytest.mark.slow
+
 
 def test_benchmark_prints_and_writes_rates(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]

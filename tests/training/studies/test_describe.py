@@ -31,6 +31,7 @@ def ratio(encoder: str, head: str, augmentation: str, value: float, data: str = 
     return {**names, "ratio": value, "ratio_interval": 0.02, "distance": 1.0}
 
 
+@pytest.mark.slow
 def test_what_was_measured_goes_into_the_card(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     torch.manual_seed(0)
     MTSLVR(EncoderConfig("parallel", 2, 4, training={"steps": 7})).save_pretrained(tmp_path / "model")

@@ -16,6 +16,9 @@ from training.evaluation.datasets.common import Clip, Dataset
 from training.studies.detection import Score, find, main, score, table
 from training.studies.splice import NOISE, OTHER, Scene, audible, noise, splice
 
+pytestmark = pytest.mark.slow
+
+
 RATE = 16_000
 
 

@@ -10,6 +10,9 @@ import pytest
 from training.evaluation.datasets.common import Clip, Dataset
 from training.studies import fewshot
 
+pytestmark = pytest.mark.slow
+
+
 N_CLASSES, N_CLIPS = 6, 8
 
 

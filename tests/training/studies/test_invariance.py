@@ -15,6 +15,8 @@ from mtslvr.encoder.model import MTSLVR
 from training.augment.chain import AUGMENTATIONS
 from training.studies import invariance, mahalanobis
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
