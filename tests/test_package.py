@@ -1,6 +1,7 @@
 """The rules of the house that a machine can check."""
 
 import ast
+import functools
 import graphlib
 import importlib
 import re
@@ -43,6 +44,7 @@ def imports(path: Path) -> set[str]:
     return found
 
 
+@functools.cache
 def graph() -> dict[str, set[str]]:
     """The modules of the package that each imports, wherever in the file, also for types alone."""
     return {
@@ -82,6 +84,7 @@ def test_public_names() -> None:
         _ = mtslvr.embed
 
 
+@pytest.mark.slow
 def test_no_global_state_is_touched() -> None:
     code = """
 import random, numpy, torch, mtslvr

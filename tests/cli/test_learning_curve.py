@@ -23,6 +23,7 @@ def sounds() -> tuple[np.ndarray, list[str]]:
     return np.hstack([invariant, rng.standard_normal(centres.shape)]), list(np.repeat(list("abcd"), N_CLIPS))
 
 
+@pytest.mark.slow
 def test_more_recordings_help_and_the_useful_space_is_seen(sounds: tuple[np.ndarray, list[str]]) -> None:
     points = learning_curve(MODEL, *sounds, shots=(1, 8, 12, 20), n_draws=20)
     assert [(point.n_shots, point.space) for point in points] == [
@@ -67,6 +68,7 @@ def test_what_cannot_be_judged_is_refused(sounds: tuple[np.ndarray, list[str]]) 
         learning_curve(MODEL, embeddings, ["a"] * len(y))
 
 
+@pytest.mark.slow
 def test_no_group_is_on_both_sides() -> None:
     """Clips that sound like their group and not like their class: with groups told the accuracy is that of a guess."""
     rng = np.random.default_rng(0)

@@ -145,6 +145,7 @@ def test_formats(tmp_path: Path, kind: str, subtype: str, rate: int, tolerance: 
         np.testing.assert_array_equal(got, want)
 
 
+@pytest.mark.slow
 @SETTINGS
 @given(rate=st.integers(1_000, 200_000), n=st.integers(110, 20_000), block=st.integers(1, 3_000), data=st.data())
 def test_samples_do_not_depend_on_block_boundaries(rate: int, n: int, block: int, data: st.DataObject) -> None:

@@ -199,6 +199,7 @@ def _embed(job: tuple[list[Path], Path]) -> np.ndarray:
     return cache.embed(Counter(), *job)
 
 
+@pytest.mark.slow
 def test_processes_share_a_folder(paths: list[Path], folder: Path) -> None:
     context = multiprocessing.get_context("spawn")
     with concurrent.futures.ProcessPoolExecutor(2, mp_context=context) as pool:

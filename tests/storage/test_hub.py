@@ -279,7 +279,9 @@ def test_trouble_of_this_machine_is_not_blamed_on_the_network(hub: LoopbackHub, 
     assert "ConnectionError" not in (outcome.error or "")
 
 
-@pytest.mark.parametrize("status", [401, 403, 404, 429, 500])
+@pytest.mark.parametrize(
+    "status", [401, 403, 404, pytest.param(429, marks=pytest.mark.slow), pytest.param(500, marks=pytest.mark.slow)]
+)
 def test_a_refusal_of_the_weights_alone_says_its_status(
     hub: LoopbackHub, client: Client, tmp_path: Path, status: int
 ) -> None:
@@ -307,6 +309,7 @@ def test_revisions_that_cannot_be(hub: LoopbackHub, client: Client, tmp_path: Pa
     assert len(outcome.message) < 300 and hub.requests == []
 
 
+@pytest.mark.slow
 def test_no_secret_is_repeated(hub: LoopbackHub, client: Client, tmp_path: Path) -> None:
     for token in ("hf_SECRET\n", "hf_SECRET x", "hf_SECRETä", ""):
         outcome = fetch(client, tmp_path, token=token)

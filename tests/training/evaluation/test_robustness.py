@@ -141,6 +141,7 @@ def test_each_clip_is_changed_in_its_own_way_and_the_seed_decides(tmp_path: Path
     assert not np.array_equal(one, other) and not np.array_equal(one, elsewhere)
 
 
+@pytest.mark.slow
 def test_the_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     for name in ("a", "b"):
         write_tones(tmp_path / "sets" / name)
