@@ -13,14 +13,15 @@ PAGES = [
     *sorted(path for folder in ("docs", "training", "mtslvr") for path in (ROOT / folder).rglob("*.md")),
     ROOT / ".github" / "CODE_OF_CONDUCT.md",
 ]
-WIDEST_CODE = 120  # characters; beyond them a page cuts code off at the right
+WIDEST_CODE = 100  # characters: of more a page of the site shows only the beginning
+WIDER = 120  # of README, whose commands CI runs as they stand, and of generated cards
 
 
 def parse(text: str) -> list[Token]:
     return MarkdownIt().enable("table").parse(re.sub(r"\A---\n.*?\n---\n", "\n", text, flags=re.DOTALL))
 
 
-def faults(text: str) -> list[str]:
+def faults(text: str, widest: int = WIDEST_CODE) -> list[str]:
     """What would be shown otherwise than it was meant, each in words."""
     found = []
     lines = re.sub(r"\A---\n.*?\n---\n", "\n", text, flags=re.DOTALL).splitlines()
@@ -31,9 +32,9 @@ def faults(text: str) -> list[str]:
             if last - first < 2 or lines[last - 1].strip() != token.markup:
                 found.append(f"line {first + 1}: a code fence that never closes")
             found += [
-                f"line {first + i + 2}: {len(line)} characters of code, more than {WIDEST_CODE}"
+                f"line {first + i + 2}: {len(line)} characters of code, more than {widest}"
                 for i, line in enumerate(token.content.splitlines())
-                if len(line) > WIDEST_CODE and token.info != "math"
+                if len(line) > widest and token.info != "math"
             ]
         if token.type == "heading_open":
             now = int(token.tag[1:])
@@ -56,7 +57,12 @@ def faults(text: str) -> list[str]:
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.relative_to(ROOT).as_posix())
 def test_markdown_is_whole(page: Path) -> None:
-    assert not faults(page.read_text(encoding="utf-8"))
+    on_the_site = page.relative_to(ROOT).parts[0] in ("docs", "training")
+    assert not faults(page.read_text(encoding="utf-8"), WIDEST_CODE if on_the_site else WIDER)
+
+
+def test_every_page_of_the_site_is_checked() -> None:
+    assert {page.name for page in PAGES} >= {page.name for page in (ROOT / "docs").glob("*.md")}
 
 
 @pytest.mark.parametrize(
@@ -64,7 +70,7 @@ def test_markdown_is_whole(page: Path) -> None:
     [
         ("# A\n\n```bash\nls\n\nText.\n", "never closes"),
         ("# A\n\n```\nls\n```\ntext\n```\n", "never closes"),
-        ("# A\n\n```text\n" + "x" * 121 + "\n```\n", "121 characters"),
+        ("# A\n\n```text\n" + "x" * 101 + "\n```\n", "101 characters"),
         ("# A\n\n| a | b |\n|---|---|\n| 1 | 2 | 3 |\n", "a row of 3 cells in a table of 2"),
         ("# A\n\n| a | b |\n|---|\n| 1 | 2 |\n", "shown as it stands"),
         ("# A\n\nSee [this](a page.md).\n", "shown as it stands"),
