@@ -12,6 +12,7 @@ from sklearn.base import BaseEstimator, TransformerMixin
 
 from mtslvr.fewshot import inputs
 from mtslvr.sound import stream
+from mtslvr.sound.clips import ClipsLike
 from mtslvr.storage import cache
 
 if TYPE_CHECKING:
@@ -23,7 +24,12 @@ if TYPE_CHECKING:
 class AudioEmbedder(TransformerMixin, BaseEstimator):
     """Clips to embeddings, as a step of a scikit-learn pipeline. There is nothing to fit.
 
-        make_pipeline(AudioEmbedder(memory="embeddings"), FewShotClassifier()).fit(paths, labels)
+    Examples:
+        >>> from sklearn.pipeline import make_pipeline
+        >>> pipeline = make_pipeline(AudioEmbedder(memory="embeddings"), FewShotClassifier())
+        >>> clips = ["dog1.wav", "dog2.wav", "rain1.wav", "rain2.wav"]
+        >>> pipeline.fit(clips, ["dog", "dog", "rain", "rain"]).predict(["what_is_this.wav"]).tolist()
+        ['dog']
 
     Args:
         model: an MTSLVR, or the name of its folder or Hub repository; None takes the default weights.
@@ -49,7 +55,7 @@ class AudioEmbedder(TransformerMixin, BaseEstimator):
         """Learn nothing."""
         return self
 
-    def transform(self, X: Any) -> np.ndarray:
+    def transform(self, X: ClipsLike) -> np.ndarray:
         """Embed clips.
 
         Args:

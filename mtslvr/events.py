@@ -78,6 +78,12 @@ def detect(
         TypeError, ValueError: the recording is not one usable clip; a parameter is not in its range; `background` is no label
             of the classifier, or all of them; the classifier was fitted with another model.
         sklearn.exceptions.NotFittedError: it was not fitted.
+
+    Examples:
+        >>> examples = ["dog1.wav", "dog2.wav", "noise1.wav", "noise2.wav"]
+        >>> classifier = fit_fewshot(examples, ["dog", "dog", "noise", "noise"])
+        >>> for event in detect("an_hour.wav", classifier, background="noise"):
+        ...     line = f"{event.start:.2f} {event.end:.2f} {event.label} {event.confidence:.2f}"
     """
     if not hasattr(classifier, "embedder"):
         raise TypeError(

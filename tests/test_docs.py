@@ -1,5 +1,6 @@
 """What the documentation shows runs as it stands. That it builds, and that its links lead somewhere, is a step of the gate."""
 
+import doctest
 import os
 import shutil
 import subprocess
@@ -17,6 +18,7 @@ import torch
 from loopback_hub import TOKEN, LoopbackHub
 from page import blocks
 
+import mtslvr
 from mtslvr.sound.stream import SAMPLE_RATE, read
 from mtslvr.storage.assets import DEFAULT_MODEL, DEMO_RECORDINGS
 
@@ -102,6 +104,18 @@ def test_no_code_is_left_out_unsaid(page: Path) -> None:
                 )
         elif not block.language.startswith(("python", "bash", "{")):
             assert not block.code.startswith(CODE), f"{where}: code that does not say whether it is python or bash"
+
+
+@pytest.mark.parametrize("name", [name for name in mtslvr.__all__ if not name.startswith("_")])
+def test_examples_of_docstrings(name: str, desk: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    shutil.copytree(desk, tmp_path / "desk")
+    monkeypatch.chdir(tmp_path / "desk")
+    names = {name: getattr(mtslvr, name) for name in mtslvr.__all__}
+    own = [one for one in getattr(names[name], "__mro__", [names[name]]) if one.__module__.startswith("mtslvr.")]
+    found = [test for one in own for test in doctest.DocTestFinder().find(one, one.__name__, globs=names)]
+    failed = [one.name for one in found if doctest.DocTestRunner(verbose=False).run(one).failed]
+    assert not failed
+    assert any(one.examples for one in found) or name == "EncoderConfig", f"{name} has no example"
 
 
 def test_every_picture_says_how_it_is_made() -> None:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from typing import Any, cast
+from collections.abc import Sized
+from typing import cast
 
 import numpy as np
 import torch
@@ -14,6 +15,7 @@ from mtslvr.encoder import batching
 from mtslvr.encoder.config import EncoderConfig
 from mtslvr.encoder.spaces import Spaces
 from mtslvr.sound import stream
+from mtslvr.sound.clips import AudioLike, ClipsLike
 
 
 class Encoder(nn.Module):
@@ -46,7 +48,7 @@ class Encoder(nn.Module):
 
     def embed(
         self,
-        audio: Any,
+        audio: AudioLike | ClipsLike,
         *,
         space: str = "combined",
         sample_rate: float | None = None,
@@ -55,13 +57,13 @@ class Encoder(nn.Module):
     ) -> np.ndarray:
         """Embed one clip or several. A clip's vector does not depend on what else is embedded with it.
 
-        A clip longer than 5 s is cut into consecutive windows of 5 s, whose vectors are averaged, each weighed by the seconds of sound in it;
+        A clip longer than 5 s is cut into consecutive windows of 5 s, whose vectors are averaged, each weighted by the seconds of sound in it;
         what is shorter than a window is repeated to fill it (paper, section 4.2).
 
         Args:
             audio: a clip: a path; the bytes of a sound file, or a binary file; an array or tensor [samples]; `(array, rate)`;
                 `{"array", "sampling_rate"}`; an object with get_all_samples(). Or several: an iterable of these, or an array
-                [clips, samples]. See `audio.blocks` for details.
+                [clips, samples]. See `stream.blocks` for details.
             space: "combined" (invariant, then variant), "invariant" or "variant".
             sample_rate: Hz, of arrays that come without one; 16 kHz is taken, with a warning, if not given.
             batch_size: windows computed at a time; more need more memory.
@@ -72,10 +74,17 @@ class Encoder(nn.Module):
 
         Raises:
             TypeError, ValueError: not a sound, or not a usable one; an unknown space. The message says which clip.
+
+        Examples:
+            >>> model = MTSLVR.from_pretrained()
+            >>> model.embed("dog1.wav").shape
+            (1000,)
+            >>> model.embed(["dog1.wav", "rain1.wav"], space="invariant").shape
+            (2, 500)
         """
         self.spaces.columns(space)  # refuses an unknown one before any work
         one, clips = stream.clips(audio, sample_rate)
-        total = None if one or not hasattr(audio, "__len__") else len(audio)
+        total = len(audio) if not one and isinstance(audio, Sized) else None
         quiet = None if progress is None else not progress
         bar = tqdm(
             batching.embed(self, clips, space, batch_size),
@@ -90,7 +99,7 @@ class Encoder(nn.Module):
 
     def embed_windows(
         self,
-        clip: Any,
+        clip: AudioLike,
         *,
         hop: float = 5.0,
         window: float = 5.0,
@@ -111,6 +120,11 @@ class Encoder(nn.Module):
 
         Raises:
             TypeError, ValueError: as `embed`; several clips were given; hop or window is not a positive number, or window is over 5.
+
+        Examples:
+            >>> vectors, times = MTSLVR.from_pretrained().embed_windows("an_hour.wav", hop=2.5)
+            >>> times[:2].tolist()
+            [[0.0, 5.0], [2.5, 7.5]]
         """
         self.spaces.columns(space)  # refuses an unknown one before any work
         one, clips = stream.clips(clip, sample_rate)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -16,6 +16,7 @@ from mtslvr.encoder.spaces import NAMES, Spaces
 from mtslvr.fewshot import inputs, labels, linear, novelty
 from mtslvr.fewshot.learned import Learned
 from mtslvr.fewshot.linear import Floats, Numbers
+from mtslvr.sound.clips import ClipsLike
 
 if TYPE_CHECKING:
     from mtslvr.encoder.model import MTSLVR
@@ -28,7 +29,16 @@ ATTRIBUTES = ("coef", "intercept", "support", "targets", "groups", "temperature"
 
 
 def fit_fewshot(
-    support: Any, labels: ArrayLike, *, groups: Any = None, model: Any = None, **options: Any
+    support: ClipsLike | ArrayLike,
+    labels: ArrayLike,
+    *,
+    groups: Sequence[Hashable] | NDArray[Any] | None = None,
+    model: MTSLVR | str | os.PathLike[str] | None = None,
+    space: str = "combined",
+    method: str = "ridge",
+    n_invariant: int | None = None,
+    C: float = 10.0,
+    random_state: int | np.random.RandomState | None = 0,
 ) -> FewShotClassifier:
     """Learn to name sounds from a few examples.
 
@@ -37,12 +47,23 @@ def fit_fewshot(
         labels: one for each.
         groups: the recording, speaker or the like of each, where several are from one; see `FewShotClassifier.fit`.
         model: the encoder: an MTSLVR, or the name of its folder or Hub repository; the default weights if not given.
-        options: space, method and others, of `FewShotClassifier`.
+        space, method, n_invariant, C, random_state: see `FewShotClassifier`.
 
     Raises:
         ValueError, TypeError: as `FewShotClassifier.fit`, and for a name as `MTSLVR.from_pretrained`.
+
+    Examples:
+        >>> clips = ["dog1.wav", "dog2.wav", "rain1.wav", "rain2.wav"]
+        >>> classifier = fit_fewshot(clips, ["dog", "dog", "rain", "rain"])
+        >>> classifier.predict(["what_is_this.wav"]).tolist()
+        ['dog']
+        >>> classifier.predict_proba(["x.wav", "y.wav"]).shape
+        (2, 2)
+        >>> report = classifier.report(names=clips)  # print it
+        >>> classifier.save_pretrained("my-sounds")
     """
-    return FewShotClassifier(model=inputs.named(model), **options).fit(support, labels, groups)
+    classifier = FewShotClassifier(space, method, n_invariant, C, inputs.named(model), random_state)
+    return classifier.fit(support, labels, groups)
 
 
 class FewShotClassifier(ClassifierMixin, BaseEstimator):
@@ -54,6 +75,13 @@ class FewShotClassifier(ClassifierMixin, BaseEstimator):
 
     Every method ends in `scores = features @ coef_.T + intercept_`, the features being the chosen heads' columns, each head
     of each clip brought to unit length. Embeddings of other encoders are best centred before, as by StandardScaler.
+
+    Examples:
+        >>> model = MTSLVR.from_pretrained()
+        >>> embeddings = model.embed(["dog1.wav", "dog2.wav", "rain1.wav", "rain2.wav"])
+        >>> classifier = FewShotClassifier(model=model, C=1.0).fit(embeddings, ["dog", "dog", "rain", "rain"])
+        >>> classifier.predict(model.embed(["what_is_this.wav"])).tolist()
+        ['dog']
 
     Args:
         space: columns used; "combined" takes both heads, "invariant" or "variant" one of them.
@@ -93,7 +121,12 @@ class FewShotClassifier(ClassifierMixin, BaseEstimator):
         self.model = model
         self.random_state = random_state
 
-    def fit(self, X: Any, y: ArrayLike, groups: Any = None) -> FewShotClassifier:
+    def fit(
+        self,
+        X: ClipsLike | ArrayLike,
+        y: ArrayLike,
+        groups: Sequence[Hashable] | NDArray[Any] | None = None,
+    ) -> FewShotClassifier:
         """Learn from a support set.
 
         Args:
@@ -130,7 +163,12 @@ class FewShotClassifier(ClassifierMixin, BaseEstimator):
         self.encoder_ = None if model is None else model.fingerprint
         return self._learn(classes, self.features_of(vectors), targets, group_numbers)
 
-    def add(self, X: Any, y: ArrayLike, groups: Any = None) -> FewShotClassifier:
+    def add(
+        self,
+        X: ClipsLike | ArrayLike,
+        y: ArrayLike,
+        groups: Sequence[Hashable] | NDArray[Any] | None = None,
+    ) -> FewShotClassifier:
         """Learn from more examples, of known or new classes, beside those of the support set, whose sound is not needed again.
 
         The result is that of `fit` on all of them.
@@ -156,7 +194,9 @@ class FewShotClassifier(ClassifierMixin, BaseEstimator):
         features, numbers = np.vstack([self.support_, features]), np.concatenate([self.groups_, numbers])
         return self._learn(classes, features, targets, numbers)
 
-    def predict(self, X: Any, *, reject: str | float | None = None, unknown_label: Any = "unknown") -> NDArray[Any]:
+    def predict(
+        self, X: ClipsLike | ArrayLike, *, reject: str | float | None = None, unknown_label: Any = "unknown"
+    ) -> NDArray[Any]:
         """Label of each clip, or embedding [n, D]: [n], of the type that came in.
 
         Args:
@@ -180,7 +220,7 @@ class FewShotClassifier(ClassifierMixin, BaseEstimator):
         answers[self.learned_.novelty(features) > threshold] = unknown_label
         return np.asarray(answers)
 
-    def predict_proba(self, X: Any) -> Floats:
+    def predict_proba(self, X: ClipsLike | ArrayLike) -> Floats:
         """Probability of each class, in the order of `classes_`, for clips or embeddings [n, D]: float64 [n, n_classes].
 
         Rows sum to 1. They take for granted that the sound is of one of the classes; `novelty` doubts that.
@@ -191,7 +231,7 @@ class FewShotClassifier(ClassifierMixin, BaseEstimator):
         features = self._features(X)
         return self.learned_.probabilities(features)
 
-    def novelty(self, X: Any) -> Floats:
+    def novelty(self, X: ClipsLike | ArrayLike) -> Floats:
         """How far each clip, or embedding [n, D], lies from all that is known: float64 [n], 0 on a support clip.
 
         The unit is the median distance from the support clips to the nearest clip of another class: 1 is as new as a
@@ -265,33 +305,57 @@ class FewShotClassifier(ClassifierMixin, BaseEstimator):
         report = self.report()
         saved.save(self._saved(), report, save_directory)
 
-    def push_to_hub(self, repo_id: str, *, commit_message: str = "Upload classifier", **upload: Any) -> str:
-        """Upload to the Hugging Face Hub; returns the commit. See save_pretrained, and `hub.push` for token and others."""
+    def push_to_hub(
+        self,
+        repo_id: str,
+        *,
+        token: str | bool | None = None,
+        private: bool | None = None,
+        revision: str | None = None,
+        commit_message: str = "Upload classifier",
+    ) -> str:
+        """Upload to the Hugging Face Hub; returns the commit. See `save_pretrained`, and `hub.push` for the arguments."""
         from mtslvr.fewshot import saved
 
         report = self.report()
-        return saved.push(self._saved(), report, repo_id, commit_message=commit_message, **upload)
+        upload = {"token": token, "private": private, "revision": revision, "commit_message": commit_message}
+        return saved.push(self._saved(), report, repo_id, **upload)
 
     @classmethod
     def from_pretrained(
-        cls, name_or_path: str | os.PathLike[str], *, model: Any = None, **download: Any
+        cls,
+        name_or_path: str | os.PathLike[str],
+        *,
+        model: MTSLVR | str | os.PathLike[str] | None = None,
+        revision: str | None = None,
+        token: str | bool | None = None,
+        cache_dir: str | os.PathLike[str] | None = None,
+        force_download: bool = False,
+        local_files_only: bool = False,
     ) -> FewShotClassifier:
         """Load a classifier from a folder, or a repository on the Hugging Face Hub.
 
         Args:
             model: its encoder, as for `fit_fewshot`; None takes the default weights, once there are clips, if they are it.
-            download: see `hub.resolve`; of the classifier.
+            revision, token, cache_dir, force_download, local_files_only: of the classifier on the Hub; see `hub.resolve`.
 
         Raises:
             ValueError: not a classifier's folder, damaged, or fitted with another model than the one given.
         """
         from mtslvr.fewshot import saved
 
-        found = saved.load(name_or_path, **download)
-        model = inputs.named(model)
-        if model is not None:
-            inputs.check_encoder(model, found.encoder, found.n_features)
-        classifier = cls(**found.settings, model=model)
+        found = saved.load(
+            name_or_path,
+            revision=revision,
+            token=token,
+            cache_dir=cache_dir,
+            force_download=force_download,
+            local_files_only=local_files_only,
+        )
+        encoder = inputs.named(model)
+        if encoder is not None:
+            inputs.check_encoder(encoder, found.encoder, found.n_features)
+        classifier = cls(**found.settings, model=encoder)
         classifier.n_features_in_, classifier.n_invariant_ = found.n_features, found.n_invariant
         classifier.encoder_ = found.encoder
         return classifier._keep(found.classes, found.learned)

@@ -5,13 +5,32 @@ from __future__ import annotations
 import math
 import numbers
 import os
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Iterable, Mapping
+from typing import IO, TYPE_CHECKING, Any, Protocol, TypeAlias
 
 import numpy as np
 
 from mtslvr.sound.files import SOUND_SUFFIXES
 from mtslvr.sound.kinds import Clip, Decoder, Encoded, OnDisk, Opened, Samples, is_array
+
+if TYPE_CHECKING:  # torch takes seconds to import
+    import torch
+
+
+class HasSamples(Protocol):
+    """What torchcodec and the data sets of the Hub decode with."""
+
+    def get_all_samples(self) -> Any: ...
+
+
+# One clip, in any of the ways that people hold sound: what each means is in `stream.blocks`.
+AudioLike: TypeAlias = (
+    "str | os.PathLike[str] | bytes | bytearray | memoryview | IO[bytes] | np.ndarray | torch.Tensor"
+    " | tuple[np.ndarray | torch.Tensor, float] | Mapping[str, Any] | HasSamples | Clip"
+)
+ClipsLike: TypeAlias = (
+    "Iterable[AudioLike] | np.ndarray | torch.Tensor"  # several: a list of clips, or [clips, samples]
+)
 
 CLIP_KINDS = (
     "a path, bytes, a binary file, a 1-d NumPy array or torch tensor, (array, rate), "
