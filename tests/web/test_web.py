@@ -241,6 +241,7 @@ def browser() -> Iterator[Any]:
         browser.close()
 
 
+@pytest.mark.slow
 def test_teach_try_and_take_along(browser: Any, server: str, bad: list[str], tmp_path: Path) -> None:
     page = browser.new_page(viewport={"width": 390, "height": 844})  # a phone
     page.set_default_timeout(60_000)
@@ -306,6 +307,7 @@ def _event(client: Any, server: str, function: int, data: list[Any]) -> list[Any
     raise AssertionError("no answer")
 
 
+@pytest.mark.slow
 def test_who_is_answered_and_who_is_not(server: str, tmp_path: Path) -> None:
     httpx = pytest.importorskip("httpx")
     with httpx.Client(timeout=60) as one, httpx.Client(timeout=60) as other:
