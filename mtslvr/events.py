@@ -209,10 +209,10 @@ def _wanted(labels: list[Any], background: Any) -> np.ndarray:
         [] if background is None else background if isinstance(background, (list, set, frozenset)) else [background]
     )
     if strangers := [label for label in silent if label not in labels]:
-        raise ValueError(f"background={strangers[0]!r} is no label of the classifier; it has {labels}")
+        raise ValueError(f"background={strangers[0]!r} is not a label of the classifier, which has {labels}")
     is_event = np.array([label not in silent for label in labels])
     if not is_event.any():
-        raise ValueError("background holds all of the classifier's labels: leave out those that you look for")
+        raise ValueError("background holds all of the classifier's labels: leave out the ones to look for")
     return is_event
 
 

@@ -171,7 +171,7 @@ def test_bad_parameters(model: MTSLVR, sounds: list[Path], tmp_path: Path) -> No
 
 def test_an_array_without_a_rate_warns_once(model: MTSLVR, tmp_path: Path) -> None:
     waves = [np.sin(np.arange(2_000, dtype=np.float32) * i) for i in (1, 2)]
-    with pytest.warns(UserWarning, match="16,000 Hz is taken") as notes:
+    with pytest.warns(UserWarning, match="16,000 Hz is assumed") as notes:
         found = AudioEmbedder(model, memory=tmp_path).transform(waves)
     assert len(notes) == 1
     np.testing.assert_array_equal(found, model.embed([(wave, RATE) for wave in waves]))

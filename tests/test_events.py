@@ -228,7 +228,10 @@ def test_memory_does_not_grow_with_the_recording(tmp_path: Path) -> None:
         ({"min_duration": math.inf}, "min_duration is inf"),
         ({"min_duration": "0"}, "min_duration is of type str"),
         ({"batch_size": 0}, "batch_size is 0; expected 1 or more"),
-        ({"background": "wind"}, r"background='wind' is no label of the classifier; it has \['cat', 'dog', 'rain'\]"),
+        (
+            {"background": "wind"},
+            r"background='wind' is not a label of the classifier, which has \['cat', 'dog', 'rain'\]",
+        ),
         ({"background": CLASSES}, "background holds all of the classifier's labels"),
     ],
 )
@@ -257,7 +260,7 @@ def test_what_is_no_recording(audio: Any, message: str) -> None:
 def test_an_array_without_a_rate() -> None:
     wave, rate = recording((2, 0.1))
     assert len(detect(wave, Classifier(), sample_rate=rate)) == 1  # type: ignore[arg-type]
-    with pytest.warns(UserWarning, match="16,000 Hz is taken"):
+    with pytest.warns(UserWarning, match="16,000 Hz is assumed"):
         detect(wave, Classifier())  # type: ignore[arg-type]
 
 

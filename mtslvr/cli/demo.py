@@ -32,7 +32,7 @@ def run(model: MTSLVR, picture: Path) -> float:
     right = named == kinds[~is_support]
 
     print(
-        f"learnt {len(classifier.classes_)} kinds of sound from {N_SUPPORT} recordings of each; naming {len(named)} others\n"
+        f"learned {len(classifier.classes_)} classes from {N_SUPPORT} recordings of each; naming {len(named)} others\n"
     )
     print(f"{'recording':<16} {'named':<10} {'probability':>11}")
     for path, name, p, ok in zip(np.array(paths)[~is_support], named, probabilities.max(1), right, strict=True):
@@ -79,7 +79,7 @@ def draw(
         chart.scatter(
             *place[i], s=46, color=colours[classes.index(kinds[i])], edgecolor=colours[classes.index(name)], linewidth=2
         )
-    chart.set(title="Stars were learnt from; a ring has the colour of the name given", xticks=[], yticks=[])
+    chart.set(title="Stars: examples. Rings: colour of the predicted class", xticks=[], yticks=[])
     chart.legend(frameon=False)
 
     counts = np.array([[np.sum((kinds[queries] == row) & (named == column)) for column in classes] for row in classes])

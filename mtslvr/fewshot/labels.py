@@ -85,7 +85,7 @@ def from_json(type: str, objects: bool, values: list[Any]) -> NDArray[Any]:
     if not isinstance(values, list) or {value.__class__.__name__ for value in values} != {type}:
         raise ValueError(f"labels must be a list, all of type {type}")
     if len(values) < 2 or any(first >= second for first, second in itertools.pairwise(values)):
-        raise ValueError("labels must be two at least, sorted, and each there once")
+        raise ValueError("labels must be at least two, sorted and distinct")
     if type == "str" and len(values) * max(map(len, values)) > MAX_CHARACTERS:
         raise ValueError("labels are too long")
     return np.array(values, dtype=object if objects is True else dtype)

@@ -144,14 +144,14 @@ class Report:
     def __str__(self) -> str:
         """The report as text, for a screen 80 columns wide."""
         clips, judged = len(self.targets), len(self.judged)
-        lines = [f"{clips} clips of {len(self.classes)} classes; {judged} judged by the others (leave-one-out)"]
+        lines = [f"{clips} clips of {len(self.classes)} classes; {judged} tested by leave-one-out"]
         if judged:
             low, high = wilson(sum(row["right"] for row in self.per_class), judged)
             lines.append(
                 f"accuracy {self.accuracy:.1%}, 95 % interval {low:.1%} to {high:.1%}; chance {1 / len(self.classes):.1%}"
             )
         else:
-            lines.append("accuracy unknown: no class has two clips; record a second one of each to find out")
+            lines.append("accuracy unknown: no class has two clips; record a second one of each")
         rows = sorted(self.per_class, key=lambda row: -row["gain"])
         width = max(5, *(len(str(row["label"])) for row in rows[:MAX_DRAWN]))
         lines += ["", f"{'class':<{width}}  clips  right  95 % interval"]
@@ -159,7 +159,7 @@ class Report:
             known = f"{row['right']:>5}  {row['low']:.0%} to {row['high']:.0%}" if row["clips"] > 1 else f"{'?':>5}"
             lines.append(f"{row['label']!s:<{width}}  {row['clips']:>5}  {known}")
         if len(rows) > MAX_DRAWN:
-            lines.append(f"... and {len(rows) - MAX_DRAWN} more, which need another recording less")
+            lines.append(f"... and {len(rows) - MAX_DRAWN} more, which need another recording less urgently")
         if self.confusions:
             named = [f"{label} taken for {name} ({count})" for label, name, count in self.confusions[:MAX_LISTED]]
             lines += ["", *textwrap.wrap("confused: " + ", ".join(named), 80, subsequent_indent="  ")]
@@ -193,7 +193,7 @@ class Report:
             marker = "os^Dv"[i // 10 % 5]
             chart.scatter(*places[chosen].T, s=36, color=f"C{i % 10}", marker=marker, label=name)
             chart.scatter(*places[wrong].T, s=130, facecolors="none", edgecolors="black", linewidths=0.9)
-        chart.set(title="Support set; circled: named wrongly by the others", xticks=[], yticks=[])
+        chart.set(title="Support set; circled: wrong by leave-one-out", xticks=[], yticks=[])
         chart.legend(
             frameon=False, fontsize="small", loc="upper left", bbox_to_anchor=(0, -0.02), ncols=int(0.65 * size)
         )
@@ -208,7 +208,9 @@ class Report:
         right = sum(row["right"] for row in per_class)
         part = f"; the {MAX_DRAWN} classes that gain most from more" if len(drawn) < len(self.classes) else ""
         matrix.set(
-            title=f"{right} of {len(self.judged)} named right{part}", xlabel="named by the others", ylabel="label"
+            title=f"{right} of {len(self.judged)} named right{part}",
+            xlabel="predicted by leave-one-out",
+            ylabel="label",
         )
         matrix.set_xticks(range(len(drawn)), names, rotation=45, ha="right")
         matrix.set_yticks(range(len(drawn)), names)

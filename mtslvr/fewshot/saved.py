@@ -88,7 +88,7 @@ def load(name_or_path: str | os.PathLike[str], **download: Any) -> Saved:
     source, weights = str(path / folder.CONFIG_FILE), str(path / folder.WEIGHTS_FILE)
     if (kind := config.get("model_type")) != MODEL_TYPE:
         raise ValueError(
-            f"{source}: model_type is {folder.shortened(repr(kind))}, expected {MODEL_TYPE!r}: this is no few-shot classifier"
+            f"{source}: model_type is {folder.shortened(repr(kind))}, expected {MODEL_TYPE!r}: this is not a few-shot classifier"
         )
     if (version := config.get("format_version")) != FORMAT_VERSION:
         remedy = "fit it again" if version == 1 else "update mtslvr"

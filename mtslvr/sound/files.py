@@ -144,12 +144,12 @@ def labelled_sounds(path: str | os.PathLike[str]) -> tuple[list[Path], list[str]
     if empty := [name for name, inside in classes.items() if not inside]:
         raise ValueError(
             f"no sound files in {path / empty[0]}: {LOOKED_FOR}. "
-            "Each sub-folder is a class: give it a recording, or take it away"
+            "Each sub-folder is a class: add a recording, or remove the folder"
         )
     if loose := [sound for sound in sounds if sound.parent == path]:
         raise ValueError(
             f"{path} has {len(loose)} sound files in none of its sub-folders, such as {loose[0].name}: "
-            "put each into the folder of its class, or take it away"
+            "move each into the folder of its class, or remove it"
         )
     return _checked(path, [(sound, name) for name, inside in classes.items() for sound in inside])
 
@@ -201,7 +201,7 @@ def _listed(path: Path) -> list[tuple[Path, str]]:
             columns, rows = list(table.fieldnames or []), list(table)
     except (UnicodeDecodeError, csv.Error) as error:
         raise ValueError(
-            f"{path} is no CSV in UTF-8 ({error}): give one, or a folder with one sub-folder per class"
+            f"{path} is not a CSV file in UTF-8 ({error}): give one, or a folder with one sub-folder per class"
         ) from error
     if not {"path", "label"} <= set(columns):
         raise ValueError(
@@ -215,7 +215,7 @@ def _listed(path: Path) -> list[tuple[Path, str]]:
             raise ValueError(f"{path} has no path or no label in row {line}")
         clip = path.parent / _home(row["path"])
         if not clip.is_file():
-            raise ValueError(f"{path} lists {row['path']} in row {line}, and {clip} is no file")
+            raise ValueError(f"{path} lists {row['path']} in row {line}, and {clip} is not a file")
         pairs.append((clip, row["label"]))
     return pairs
 

@@ -61,7 +61,7 @@ def clips(audio: Any, sample_rate: float | None = None) -> tuple[bool, Iterator[
         raise ValueError(f"audio is an empty {kind}; expected at least one clip")
     if isinstance(first[0], numbers.Number):
         raise TypeError(
-            f"audio is a {kind} that begins with a number, but a {kind} is one of clips. Give the samples of a clip as "
+            f"audio is a {kind} that begins with a number, but expected clips in it. Give the samples of a clip as "
             "np.asarray(samples, dtype=np.float32), and with its rate as (array, rate), in this order"
         )
     return False, _named(itertools.chain(first, several), sample_rate, one=False)
@@ -194,7 +194,7 @@ def _with_rate(array: Any, sample_rate: float | None, name: str) -> Samples:
             "Give one clip of several channels as (array, rate), several clips as a list or as [clips, samples]"
         )
     if sample_rate is None:
-        message = f"{name} is an array without a sample rate: {SAMPLE_RATE:,} Hz is taken. Give sample_rate="
+        message = f"{name} is an array without a sample rate: {SAMPLE_RATE:,} Hz is assumed. Give sample_rate="
         warnings.warn(message, UserWarning, stacklevel=3)
     return Samples(array, sample_rate or SAMPLE_RATE)
 

@@ -63,9 +63,9 @@ class Lesson:
                     labels.append(label)
                     names.append(Path(path).name)
         if not vectors:
-            raise ValueError("Give it a sound or more of each of two classes.")
+            raise ValueError("Add at least one sound to each of two classes.")
         if len(set(labels)) == 1:
-            raise ValueError(f"All its sounds are of the class “{labels[0]}”: give it one of a second class.")
+            raise ValueError(f"All its sounds are of the class “{labels[0]}”: add one of a second class.")
         self.classifier = fit_fewshot(np.stack(vectors), labels, model=model)
         return self.classifier, self.classifier.report(names)
 
@@ -78,7 +78,7 @@ class Lesson:
         if wrong := self.hear(model, [path]):
             raise ValueError(wrong[0])
         if self.classifier is None:
-            raise ValueError("It has not learned anything yet: give it sounds of two classes.")
+            raise ValueError("It has not learned anything yet: add sounds of two classes.")
         probabilities = self.classifier.predict_proba(np.stack([self.heard[path]]))[0]
         return dict(zip(self.classifier.classes_.tolist(), probabilities.tolist(), strict=True))
 

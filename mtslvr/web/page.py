@@ -49,7 +49,7 @@ def serve(model: MTSLVR, port: int | None = None) -> None:
             try:
                 probe.bind(("127.0.0.1", port))
             except (OSError, OverflowError) as error:  # the latter beyond 65535
-                raise OSError(f"port {port} cannot be had ({error}): choose another, as in --web 7861") from error
+                raise OSError(f"port {port} cannot be used ({error}): choose another, as in --web 7861") from error
     if importlib.util.find_spec("gradio") is None:
         raise ImportError('the demo in the browser needs gradio: pip install "mtslvr[web]"')
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # or the uploads would stay

@@ -29,11 +29,11 @@ def learned(report: Report, colours: Mapping[str, str]) -> str:
         low, high = wilson(right, judged)
         number = f"<p class='big'>{report.accuracy:.0%}</p>"
         text = (
-            f"{right} of {judged} sounds are named right by a classifier of the others. "
+            f"{right} of {judged} sounds are named right by leave-one-out. "
             f"For new ones expect {low:.0%} to {high:.0%} (95% interval); chance is {1 / len(rows):.0%}."
         )
     else:
-        number, text = "<p class='big'>?</p>", "How good it is shows from the second sound of a class on."
+        number, text = "<p class='big'>?</p>", "The accuracy is shown once a class has two sounds."
     key = "".join(f"<span>{_dot(colours[row['label']])}{escape(row['label'])}: {_score(row)}</span>" for row in rows)
     lines = [
         f"Look again at {escape(report.names[clip])}, given as {escape(label)}: the others say {escape(name)} ({p:.2f})"
@@ -48,7 +48,7 @@ def learned(report: Report, colours: Mapping[str, str]) -> str:
             f"<div class='part key'>{key}</div>",
             *(f"<p class='quiet'>{line}</p>" for line in lines),
             f"<div class='part'><h3>Map of the sounds</h3>{_map(report, colours)}",
-            "<p class='quiet'>Close together: they sound alike to the encoder. Ringed: the others name it wrongly.</p></div></div>",
+            "<p class='quiet'>Close together: they sound alike to the encoder. Ringed: wrong by leave-one-out.</p></div></div>",
         ]
     )
 

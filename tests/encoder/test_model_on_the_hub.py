@@ -47,5 +47,5 @@ def test_a_classifier_goes_to_the_hub_and_comes_back(tmp_path: Path) -> None:
                     fingerprint in named.message
                     and "give the one it was fitted with (model=, --model)" in named.message
                 )
-        assert client.call("hub_round_trip:name", "me/encoder").message.endswith("this is no few-shot classifier")
+        assert client.call("hub_round_trip:name", "me/encoder").message.endswith("this is not a few-shot classifier")
         assert "classifier" in client.call("hub_round_trip:load", "me/sounds").message

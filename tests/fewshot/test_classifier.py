@@ -444,7 +444,7 @@ def test_report() -> None:
     assert json.loads(json.dumps(found)) == found
     text = str(report)
     assert "look again at clip 2, labelled dog: the others say cat" in text
-    assert "record next: " in text and "24 judged" in text
+    assert "record next: " in text and "24 tested by leave-one-out" in text
     assert max(map(len, text.splitlines())) <= 80
 
 

@@ -103,8 +103,8 @@ def test_one_file_under_two_labels(tmp_path: Path) -> None:
         ("path,label\n", "lists no clips"),
         ("path,label\n1.wav,  \n", "no path or no label in row 2"),
         ("path,label\n1.wav,dog\n1.wav\n", "no path or no label in row 3"),
-        ("path,label\n1.wav,dog\n2.wav,dog\n", r"lists 2\.wav in row 3, and .*2\.wav is no file"),
-        ("path,label\n\xe9.wav,dog\n", "is no CSV in UTF-8"),
+        ("path,label\n1.wav,dog\n2.wav,dog\n", r"lists 2\.wav in row 3, and .*2\.wav is not a file"),
+        ("path,label\n\xe9.wav,dog\n", "is not a CSV file in UTF-8"),
     ],
 )
 def test_bad_tables(tmp_path: Path, table: str, message: str) -> None:

@@ -232,7 +232,7 @@ def test_several_clips_are_read_lazily() -> None:
 def test_a_bare_array_is_16_khz_with_one_warning() -> None:
     x = noise(1_600)
     for bare in (x, torch.from_numpy(x), [x, x, x], x.reshape(2, 800)):
-        with pytest.warns(UserWarning, match="16,000 Hz is taken. Give sample_rate=") as caught:
+        with pytest.warns(UserWarning, match="16,000 Hz is assumed. Give sample_rate=") as caught:
             got = read_all(bare)
         assert len(caught) == 1
         np.testing.assert_array_equal(got[0], x[: len(got[0])])

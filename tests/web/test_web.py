@@ -115,7 +115,7 @@ def test_what_is_missing_is_said(lesson: Lesson) -> None:
     with pytest.raises(ValueError, match="each of two classes"):
         poor.learn(MODEL, [("drum", []), ("thunder", [])])
     for sounds in ([("drum", DRUMS), ("thunder", [])], [("drum", DRUMS), ("drum", THUNDERS)]):
-        with pytest.raises(ValueError, match="class “drum”: give it one of a second class"):
+        with pytest.raises(ValueError, match="class “drum”: add one of a second class"):
             poor.learn(MODEL, sounds)
     with pytest.raises(ValueError, match="not learned anything yet"):
         poor.name(MODEL, DRUMS[0])
@@ -156,7 +156,7 @@ def test_what_was_learned_is_shown_as_text_not_as_html() -> None:
 def test_one_sound_of_each_class_cannot_be_judged() -> None:
     classifier = mtslvr.fit_fewshot(np.eye(4)[:2], ["a", "b"])
     html = learned(classifier.report(), {"a": "red", "b": "blue"})
-    assert "nan" not in html and "from the second sound of a class on" in html
+    assert "nan" not in html and "once a class has two sounds" in html
 
 
 def test_the_demos_kinds() -> None:
@@ -179,7 +179,7 @@ def test_a_port_that_cannot_be_had(capsys: pytest.CaptureFixture[str]) -> None:
         taken.listen()
         for port in (taken.getsockname()[1], 99_999):
             assert main(["demo", "--web", str(port)]) == 2
-            assert f"port {port} cannot be had" in capsys.readouterr().err
+            assert f"port {port} cannot be used" in capsys.readouterr().err
 
 
 # In a browser. The server is the command itself, in a process of its own, whose every connection is written down.
@@ -249,11 +249,11 @@ def test_teach_try_and_take_along(browser: Any, server: str, bad: list[str], tmp
     page.on("request", lambda request: requests.append(request.url))
     page.on("websocket", lambda websocket: requests.append(websocket.url))
     page.goto(server)
-    page.get_by_text("a sound or more of each of two classes").wait_for()
+    page.get_by_text("at least one sound to each of two classes").wait_for()
 
     page.get_by_label("Name of class 1").fill("drum")
     page.locator(".class-0 input[type=file]").set_input_files([*DRUMS, *bad])
-    page.get_by_text("class “drum”: give it one of a second class").wait_for()
+    page.get_by_text("class “drum”: add one of a second class").wait_for()
     for path in bad:
         assert page.get_by_text(f"Left out: {Path(path).name} is").is_visible()
     page.get_by_label("Name of class 2").fill("thunder")
@@ -290,7 +290,7 @@ def test_teach_try_and_take_along(browser: Any, server: str, bad: list[str], tmp
 
     other = browser.new_page()
     other.goto(server)
-    other.get_by_text("a sound or more of each of two classes").wait_for()
+    other.get_by_text("at least one sound to each of two classes").wait_for()
     assert other.locator("tr.file").count() == 0
     assert requests and all(url.startswith((server, "blob:", "data:")) for url in requests)
 
@@ -335,7 +335,7 @@ def test_who_is_answered_and_who_is_not(server: str, tmp_path: Path) -> None:
         assert zipfile.is_zipfile(io.BytesIO(one.get(taken).content))
         assert other.get(taken).status_code == 403
         missing, *_ = _event(other, server, learn, given)
-        assert "Give it a sound or more of each of two classes" in missing
+        assert "Add at least one sound to each of two classes" in missing
 
         for host in (
             "evil.example",

@@ -81,7 +81,7 @@ def test_a_wrong_csv(tmp_path: Path, text: str, message: str) -> None:
 def test_a_csv_in_another_encoding(tmp_path: Path) -> None:
     touch(tmp_path, "a.wav")
     (tmp_path / "clips.csv").write_text("path,label\na.wav,Kr\xe4he\n", encoding="latin-1")
-    with pytest.raises(ValueError, match=r"mine: .*clips\.csv is no CSV in UTF-8"):
+    with pytest.raises(ValueError, match=r"mine: .*clips\.csv is not a CSV file in UTF-8"):
         read(tmp_path, "mine")
 
 

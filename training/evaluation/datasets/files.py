@@ -59,14 +59,14 @@ def table(path: Path, name: str, columns: Sequence[str]) -> list[dict[str, str]]
     """The rows of a CSV with a header, which must have these columns.
 
     Raises:
-        ValueError: it is no CSV in UTF-8, or a column or a field of these is missing.
+        ValueError: it is not a CSV file in UTF-8, or a column or a field of these is missing.
     """
     try:
         with open(path, newline="", encoding="utf-8-sig") as file:  # a spreadsheet may have put a byte order mark first
             reader = csv.DictReader(file)
             found, rows = list(reader.fieldnames or []), list(reader)
     except (UnicodeDecodeError, csv.Error) as error:
-        raise ValueError(f"{name}: {path} is no CSV in UTF-8 ({error})") from error
+        raise ValueError(f"{name}: {path} is not a CSV file in UTF-8 ({error})") from error
     if not set(columns) <= set(found):
         raise ValueError(f"{name}: {path} has the columns {some(found, 12)}; expected {', '.join(columns)}")
     if short := [line for line, row in enumerate(rows, 2) if None in map(row.get, columns)]:
