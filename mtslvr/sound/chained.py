@@ -63,7 +63,7 @@ def _find(file: IO[bytes], what: bytes, at: int, end: int) -> int:
         return at
     while at < end:
         file.seek(at)
-        data = file.read(CHUNK)
+        data = file.read(min(CHUNK, end - at))  # not more: the memory is taken at once
         if (found := data.find(what)) >= 0:
             return at + found
         if len(data) < CHUNK:
