@@ -56,7 +56,7 @@ def test_every_suffix_of_sound_is_found_and_the_rest_is_counted(tmp_path: Path) 
     names = [f"x{suffix}" for suffix in sorted(SOUND_SUFFIXES)]
     assert {".mov", ".mkv", ".mka", ".3gp", ".amr", ".m4b", ".wave", ".aifc", ".mp2", ".weba", ".sph"} <= SOUND_SUFFIXES
     made(tmp_path, *names, "a.xyz", "b.xyz", "c.exe", "README.md", "labels.csv")
-    with pytest.warns(UserWarning, match=r"3 files were passed over.*: 2 \.xyz, 1 \.exe"):
+    with pytest.warns(UserWarning, match=r"passed over 3 of its files.*: 2 \.xyz, 1 \.exe"):
         assert [path.name for path in find_sounds([tmp_path])] == names
 
 
