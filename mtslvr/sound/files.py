@@ -107,7 +107,9 @@ def sounds_in(folder: str | os.PathLike[str], *, tell: bool = True) -> list[Path
     found = sorted(_walk(os.fspath(folder), passed_over, ()))
     if tell and passed_over:
         kinds = ", ".join(f"{n} {suffix}" for suffix, n in passed_over.most_common(8))
-        message = f"{folder}: passed over {passed_over.total()} of its files, whose names are not those of sound: {kinds}"
+        message = (
+            f"{folder}: passed over {passed_over.total()} of its files, whose names are not those of sound: {kinds}"
+        )
         warnings.warn(message, UserWarning, stacklevel=3)
     return [Path(path) for path in found]
 
