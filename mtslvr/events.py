@@ -1,56 +1,44 @@
-"""Where a recording holds the sounds that a few-shot classifier knows.
+"""Where a recording holds the sounds that a few-shot classifier knows, or a few examples in the recording itself show.
 
 Short windows slide over the recording. Each is classified, each step from one window's start to the next's takes the
-mean of the windows that cover it, and steps of one label become events. All are generators: memory does not grow with
-the length of the recording.
+mean of the windows that cover it, and steps of one label become events.
 """
 
 from __future__ import annotations
 
 import itertools
-import math
-import numbers
-import os
-from collections import deque
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
-from pathlib import Path
+import warnings
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
-from tqdm import tqdm
+from numpy.typing import NDArray
 
-from mtslvr.fewshot import FewShotClassifier
-from mtslvr.sound import stream
+from mtslvr.detection.background import N_SEEN, learn, share_of
+from mtslvr.detection.cutting import cut
+from mtslvr.detection.event_files import Event, read_events, write_events
+from mtslvr.detection.settings import AUTO, Grid, background_of, one_recording
+from mtslvr.detection.steps import Probabilities, averaged, merged
+from mtslvr.detection.windows import Heard, Spool, heard
+from mtslvr.fewshot import FewShotClassifier, inputs, linear, novelty
+from mtslvr.fewshot.learned import Learned
 from mtslvr.sound.stream import SAMPLE_RATE
-from mtslvr.storage import atomic, tables
 
-SUFFIXES = (".csv", ".txt")
-INSTANT = 1e-6  # seconds: times that differ by less are one
-Probabilities = tuple[
-    float, float, np.ndarray
-]  # from, to (seconds), and float64 [n_classes]; all 0 for none of the classes
-
-
-@dataclass(frozen=True)
-class Event:
-    """A sound in a recording: start and end in seconds; its label, as the classifier got it; the label's mean probability."""
-
-    start: float
-    end: float
-    label: Any
-    confidence: float
+__all__ = ["AUTO", "Event", "detect", "detect_like", "read_events", "write_events"]
+THRESHOLD, SHARED_THRESHOLD = 0.5, 0.25  # probability of an event: of one at a time, and where several may sound
+BATCH = 256  # windows classified at a time
 
 
 def detect(
     recording: Any,
     classifier: FewShotClassifier,
     *,
-    window: float = 1.0,
-    hop: float = 0.25,
-    threshold: float = 0.5,
+    window: float | None = None,
+    hop: float | None = None,
+    threshold: float | None = None,
     reject: str | float | None = None,
-    background: Any = None,
+    background: Any = AUTO,
+    exclusive: bool = True,
     min_duration: float = 0.5,
     sample_rate: float | None = None,
     batch_size: int = 16,
@@ -60,29 +48,37 @@ def detect(
     Args:
         recording: one clip, see `MTSLVR.embed`.
         classifier: fitted; its `embedder()` embeds the windows.
-        window: seconds that are classified at a time, at most 5; about as long as the events, or shorter.
+        window: seconds that are classified at a time, at most 5; about as long as the events, or shorter. None: the median
+            length of the clips that were learned, between 0.5 and 5 s; 1 s where embeddings were.
         hop: seconds from the start of a window to that of the next, at most `window`: how finely events are timed. Time is
-            spent in proportion to 1 / hop.
-        threshold: the least probability, mean of the windows around, of what is an event; 0 to 1.
-        reject: windows more novel than this are none of the classes: a number, or "auto", which is strict on windows; see
-            `FewShotClassifier.predict`.
-        background: a label, or a list of labels, that make no events: of examples of what else the recording holds.
+            spent in proportion to 1 / hop. None: a quarter of the window, at most 0.5 s.
+        threshold: minimum probability of an event, mean of the windows around; 0 to 1. None: 0.5, and 0.25 where sounds may
+            overlap, as they share the probability then.
+        reject: windows more novel than this are none of the classes: a number, or "auto" (experimental), which is strict
+            on windows; see `FewShotClassifier.predict`.
+        background: what makes no event. "auto" learns it from the recording itself, at least half of which should be
+            background (nothing is learned where silence makes up half, or of fewer than 20 windows);
+            a label, or a list of labels, are classes of the classifier, and "auto" may be among them; None: nothing.
+        exclusive: one class at a time, the likeliest. False: every class that reaches the threshold, so that several may sound
+            at once.
         min_duration: seconds; shorter gaps within an event are bridged, and then shorter events are dropped.
         sample_rate: Hz, of a recording that is an array without a rate.
         batch_size: windows computed at a time; more need more memory.
 
     Returns:
-        Events, by their start. Events of different labels may overlap where the labels alternate quickly.
+        Events, by their start. Those of different labels may overlap where the labels alternate quickly, or not `exclusive`.
 
     Raises:
         TypeError, ValueError: the recording is not one usable clip; a parameter is not in its range; `background` is no label
             of the classifier, or all of them; the classifier was fitted with another model.
         sklearn.exceptions.NotFittedError: it was not fitted.
 
+    Warns:
+        UserWarning: classes whose own examples do not reach the threshold.
+
     Examples:
-        >>> examples = ["dog1.wav", "dog2.wav", "noise1.wav", "noise2.wav"]
-        >>> classifier = fit_fewshot(examples, ["dog", "dog", "noise", "noise"])
-        >>> for event in detect("an_hour.wav", classifier, background="noise"):
+        >>> classifier = fit_fewshot(["dog1.wav", "dog2.wav", "rain1.wav", "rain2.wav"], ["dog", "dog", "rain", "rain"])
+        >>> for event in detect("an_hour.wav", classifier):
         ...     line = f"{event.start:.2f} {event.end:.2f} {event.label} {event.confidence:.2f}"
     """
     if not hasattr(classifier, "embedder"):
@@ -92,133 +88,151 @@ def detect(
         )
     encoder = classifier.embedder()
     labels = classifier.classes_.tolist()
-    is_event = _wanted(labels, background)
-    _check_number("threshold", threshold, 0, 1)
-    _check_number("min_duration", min_duration, 0, math.inf)
-    _check_number("batch_size", batch_size, 1, math.inf)
-    n_window = stream.n_samples(window, "window", stream.WINDOW / SAMPLE_RATE)
-    n_hop = stream.n_samples(hop, "hop", most=window)
-    one, clips = stream.clips(recording, sample_rate)
-    if not one:
-        raise TypeError(
-            f"detect takes one recording, and got a {type(recording).__name__} of several: call it for each"
-        )
-    name, clip = next(clips)
+    learns, is_event = background_of(labels, background)
+    if threshold is None:
+        threshold = THRESHOLD if exclusive else SHARED_THRESHOLD
+    grid = Grid.of(window, hop, min_duration, threshold, batch_size, getattr(classifier, "seconds_", None))
+    known = classifier.learned_
+    least_novel = novelty.threshold(reject, known.threshold)
+    name, clip = one_recording(recording, sample_rate, "detect")
+    windows: Any = heard(encoder, clip, classifier.space, name=name, **grid.of_windows)
+    judge = known
+    if learns:
+        windows = Spool(windows)
+        if share := share_of(windows.sounding):
+            seen = classifier.features_of(windows[_some(np.arange(windows.sounding.sum()))])
+            numbers = np.where(is_event, np.cumsum(is_event) - 1, -1)  # labels of the background join what is learned
+            judge = learn(
+                known.method, known.strength, known.support, numbers[known.targets], known.groups, seen, share
+            )
+            labels = [label for label, wanted in zip(labels, is_event, strict=True) if wanted]
+            is_event = np.append(np.ones(len(labels), bool), False)
 
+    def classify(vectors: NDArray[Any]) -> NDArray[np.float64]:
+        features = classifier.features_of(vectors)
+        probabilities = judge.probabilities(features)
+        if reject is not None:
+            probabilities[known.novelty(features) > least_novel] = 0
+        return probabilities
+
+    _tell_unreachable(judge, labels, is_event, threshold)
+    return _events(windows, classify, labels, is_event, grid, threshold, exclusive=exclusive)
+
+
+def detect_like(
+    recording: Any,
+    examples: Sequence[Event],
+    *,
+    model: Any = None,
+    window: float | None = None,
+    hop: float | None = None,
+    threshold: float = 0.8,
+    min_duration: float = 0.5,
+    sample_rate: float | None = None,
+    batch_size: int = 16,
+) -> list[Event]:
+    """Find the rest of the events of which a few are marked in the same recording.
+
+    The marked events are learned, and as background what is usual in the recording beside them.
+
+    Args:
+        recording: one clip, see `MTSLVR.embed`.
+        examples: a few events of each label, one at least, such as `read_events("labels.txt")` reads.
+        model: the encoder: an MTSLVR, or the name of its folder or Hub repository; the default weights if not given.
+        window, hop, min_duration, sample_rate, batch_size: see `detect`; the window is as long as the median of the examples,
+            if not given.
+        threshold: minimum probability of an event; there are few classes to tell apart, so it is higher than for `detect`.
+
+    Returns:
+        Events, by their start, without those that are examples.
+
+    Raises:
+        TypeError, ValueError: as `detect`; no examples, or one that ends after the recording; nothing beside the examples.
+    """
+    if not examples:
+        raise ValueError("examples is empty: mark at least one event of each sound that is looked for")
+    encoder = inputs.encoder(inputs.named(model))
+    typical = float(np.median([event.end - event.start for event in examples]))
+    grid = Grid.of(window, hop, min_duration, threshold, batch_size, typical)
+    name, clip = one_recording(recording, sample_rate, "detect_like")
+    clip = clip.kept(name)  # it is gone through twice
+    waves = cut(clip, name, examples)
+    labels = sorted({event.label for event in examples})
+    targets = np.array([labels.index(event.label) for event in examples])
+    vectors = encoder.embed([(wave, SAMPLE_RATE) for wave in waves], batch_size=batch_size, progress=False)
+
+    widths = [encoder.spaces[head] for head in encoder.spaces.heads()]
+
+    def features_of(vectors: NDArray[Any]) -> NDArray[np.float64]:
+        return linear.unit_heads(vectors, widths)
+
+    windows = Spool(heard(encoder, clip, "combined", name=name, **grid.of_windows))
+    times = windows.times[windows.sounding]
+    beside = np.ones(len(times), bool)
+    for event in examples:
+        beside &= (times[:, 1] <= event.start) | (times[:, 0] >= event.end)
+    if not beside.any():
+        raise ValueError(f"{name} holds nothing but the examples, and silence: there is nothing to search")
+    usual = FewShotClassifier()  # whose method and strength are taken
+    support, groups = features_of(vectors), np.arange(len(examples))
+    seen = features_of(windows[_some(np.flatnonzero(beside))])
+    judge = learn(usual.method, usual.C, support, targets, groups, seen, share_of(windows.sounding))
+    is_event = np.append(np.ones(len(labels), bool), False)
+
+    def classify(vectors: NDArray[Any]) -> NDArray[np.float64]:
+        return judge.probabilities(features_of(vectors))
+
+    _tell_unreachable(judge, labels, is_event, threshold)
+    found = _events(windows, classify, labels, is_event, grid, threshold)
+    return [event for event in found if not any(_is_example(event, example) for example in examples)]
+
+
+def _events(
+    windows: Any,
+    classify: Callable[[NDArray[Any]], NDArray[np.float64]],
+    labels: list[Any],
+    is_event: NDArray[np.bool_],
+    grid: Grid,
+    threshold: float,
+    *,
+    exclusive: bool = True,
+) -> list[Event]:
     def classified() -> Iterator[Probabilities]:
-        windows = stream.windows(clip, hop=hop, window=window, name=name)
-        bar = iter(tqdm(windows, "listening", unit="window", delay=2, disable=None))
-        while batch := list(itertools.islice(bar, batch_size)):
-            probabilities = np.zeros((len(batch), len(labels)))
-            if sounding := [i for i, (wave, _, _) in enumerate(batch) if wave.any()]:
-                waves = [(batch[i][0], SAMPLE_RATE) for i in sounding]
-                vectors = encoder.embed(waves, batch_size=batch_size, progress=False)
-                probabilities[sounding] = classifier.predict_proba(vectors)
-                if reject is not None:
-                    named = classifier.predict(vectors, reject=reject, unknown_label=None)
-                    probabilities[sounding] *= np.array([[label is not None] for label in named])
-            yield from ((start, end, row) for (_, start, end), row in zip(batch, probabilities, strict=True))
+        stream_of: Iterator[Heard] = iter(windows)
+        while batch := list(itertools.islice(stream_of, BATCH)):
+            probabilities = np.zeros((len(batch), len(is_event)))
+            if sounding := [i for i, (_, _, vector) in enumerate(batch) if vector is not None]:
+                probabilities[sounding] = classify(np.stack([vector for _, _, vector in batch if vector is not None]))
+            yield from ((start, end, row) for (start, end, _), row in zip(batch, probabilities, strict=True))
 
+    n_window, n_hop = round(grid.window * SAMPLE_RATE), max(1, round(grid.hop * SAMPLE_RATE))
     steps = averaged(classified(), n_hop / SAMPLE_RATE, n_covering=-(-n_window // n_hop))
-    found = merged(steps, is_event, threshold, min_duration)
+    found = merged(steps, is_event, threshold, grid.min_duration, exclusive=exclusive)
     return sorted((Event(start, end, labels[i], p) for start, end, i, p in found), key=lambda event: event.start)
 
 
-def averaged(windows: Iterable[Probabilities], step: float, n_covering: int) -> Iterator[Probabilities]:
-    """Steps, from one window's start to the next's, each with the mean of the windows that cover it.
-
-    Args:
-        windows: in order, one starting every `step` seconds, the last one reaching the end.
-        n_covering: windows that cover a step, itself included, where enough have come before.
-    """
-    held: deque[np.ndarray | None] = deque(maxlen=n_covering)
-
-    def mean() -> np.ndarray:
-        return np.mean([probabilities for probabilities in held if probabilities is not None], axis=0)
-
-    start = end = 0.0
-    for next_start, end, probabilities in windows:  # noqa: B007 (the last end is used)
-        if held:
-            yield start, next_start, mean()
-        held.append(probabilities)
-        start = next_start
-    while start < end - INSTANT:
-        yield start, min(start + step, end), mean()
-        start += step
-        held.append(None)  # no window starts here any more
+def _tell_unreachable(judge: Learned, labels: list[Any], is_event: NDArray[np.bool_], threshold: float) -> None:
+    """Warn of the classes that will never be found, as not even their own examples reach the threshold."""
+    probabilities = judge.probabilities(judge.support)
+    best = [float(probabilities[judge.targets == i, i].max()) for i in range(len(labels))]
+    low = {label: p for label, p, wanted in zip(labels, best, is_event, strict=False) if wanted and p < threshold}
+    if low:
+        shown = ", ".join(f"{label!r} {p:.2f}" for label, p in itertools.islice(low.items(), 5))
+        none = " No event will be found." if len(low) == is_event.sum() else ""
+        warnings.warn(
+            f"the threshold of {threshold:g} is above the probability that {len(low)} of {is_event.sum()} classes reach on their "
+            f"own examples ({shown}{', ...' if len(low) > 5 else ''}).{none} Give a lower threshold, or more examples",
+            UserWarning,
+            stacklevel=3,
+        )
 
 
-@dataclass
-class _Run:
-    """Steps of one class."""
-
-    start: float
-    end: float
-    heard: float = 0.0  # seconds, without the gaps
-    mass: float = 0.0  # probability times seconds
+def _some(rows: NDArray[np.intp]) -> NDArray[np.intp]:
+    """At most N_SEEN of the rows, the same ones each time, in order."""
+    return np.sort(np.random.default_rng(0).permutation(rows)[:N_SEEN])
 
 
-def merged(
-    steps: Iterable[Probabilities], is_event: np.ndarray, threshold: float, min_duration: float
-) -> Iterator[tuple[float, float, int, float]]:
-    """Start, end, class and mean probability of each run of steps of one class, as soon as it is over.
-
-    Args:
-        is_event: which classes count, bool [n_classes].
-        threshold, min_duration: see `detect`.
-    """
-    runs: dict[int, _Run] = {}
-
-    def over(before: float) -> Iterator[tuple[float, float, int, float]]:
-        for i in [i for i, run in runs.items() if run.end <= before]:
-            run = runs.pop(i)
-            if run.end - run.start > min_duration - INSTANT:
-                yield run.start, run.end, i, run.mass / run.heard
-
-    for start, end, probabilities in steps:
-        i = int(probabilities.argmax())
-        if is_event[i] and probabilities[i] >= max(threshold, INSTANT):
-            run = runs.setdefault(i, _Run(start, end))
-            run.end = end
-            run.heard += end - start
-            run.mass += float(probabilities[i]) * (end - start)
-        yield from over(end - max(min_duration, INSTANT))
-    yield from over(math.inf)
-
-
-def write_events(path: str | os.PathLike[str], events: Iterable[Event]) -> None:
-    """Write events, whole or not at all: .csv (start, end, label, confidence), or .txt, a label track for Audacity.
-
-    Raises:
-        ValueError: another suffix, or no such folder.
-    """
-    path = Path(path)
-    tables.check_table(path, SUFFIXES)
-    if path.suffix == ".csv":
-        rows = ((f"{e.start:.3f}", f"{e.end:.3f}", str(e.label), f"{e.confidence:.3f}") for e in events)
-        return tables.write_rows(path, ("start", "end", "label", "confidence"), rows)
-    with atomic.whole(path) as temporary, open(temporary, "w", newline="\n", encoding="utf-8") as file:
-        for event in events:
-            label = " ".join(str(event.label).split())  # a tab or a line end would end it
-            file.write(f"{event.start:.6f}\t{event.end:.6f}\t{label}\n")
-
-
-def _wanted(labels: list[Any], background: Any) -> np.ndarray:
-    """Which labels make events: bool [n_classes]."""
-    silent = (
-        [] if background is None else background if isinstance(background, (list, set, frozenset)) else [background]
-    )
-    if strangers := [label for label in silent if label not in labels]:
-        raise ValueError(f"background={strangers[0]!r} is not a label of the classifier, which has {labels}")
-    is_event = np.array([label not in silent for label in labels])
-    if not is_event.any():
-        raise ValueError("background holds all of the classifier's labels: leave out the ones to look for")
-    return is_event
-
-
-def _check_number(name: str, value: Any, least: float, most: float) -> None:
-    if isinstance(value, bool) or not isinstance(value, numbers.Real):
-        raise TypeError(f"{name} is of type {type(value).__name__}; expected a number")
-    if not least <= float(value) <= most or value == math.inf:
-        limits = f"{least:g} or more" if math.isinf(most) else f"{least:g} to {most:g}"
-        raise ValueError(f"{name} is {value}; expected {limits}")
+def _is_example(event: Event, example: Event) -> bool:
+    """Whether most of an event is an example of its label."""
+    overlap = min(event.end, example.end) - max(event.start, example.start)
+    return bool(event.label == example.label and overlap > (event.end - event.start) / 2)

@@ -52,6 +52,7 @@ def desk(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for name, wave in sounds.items():
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         soundfile.write(folder / name, wave, SAMPLE_RATE)
+    (folder / "marked.txt").write_text(f"3.0\t{3 + len(dogs[2]) / SAMPLE_RATE:.2f}\tdog\n")
     torch.save(golden.authors_state("parallel"), folder / "AUTHORS.pt")
     row = {"audio": {"bytes": (folder / "dog1.wav").read_bytes()}, "category": "dog", "src_file": 1}
     (folder / "downloaded").mkdir()
@@ -76,6 +77,7 @@ def test_code_runs(page: Path, desk: Path, hub: LoopbackHub, tmp_path: Path) -> 
     client = {
         "HF_ENDPOINT": hub.url,
         "HF_HOME": str(tmp_path / "hf"),
+        "XDG_CACHE_HOME": str(tmp_path / "cache"),
         "HF_TOKEN": TOKEN,
         "HF_HUB_DISABLE_TELEMETRY": "1",
         "HF_HUB_DISABLE_XET": "1",

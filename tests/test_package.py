@@ -20,6 +20,7 @@ ROOMS = (  # a module imports only from rooms before its own, and within its roo
     {"storage"},
     {"encoder"},
     {"fewshot", "export"},
+    {"detection", "export_classifier"},
     {"embedder", "events", "hear"},
     {"integrations"},
     {"web"},

@@ -103,6 +103,8 @@ class FewShotClassifier(ClassifierMixin, BaseEstimator):
         unit_, threshold_: of `novelty`: a distance between features; what reject="auto" rejects above, in that unit.
         n_features_in_, n_invariant_: D, the width of "combined"; the columns of the invariant head, 0 of one head.
         encoder_: fingerprint of the encoder whose embeddings were learned; None for embeddings that came without a model.
+        seconds_: median length of the clips that `fit` learned; None where embeddings came. `mtslvr.detect` listens in
+            windows as long.
     """
 
     def __init__(
@@ -161,6 +163,7 @@ class FewShotClassifier(ClassifierMixin, BaseEstimator):
                 vectors = vectors[:, spaces.columns(self.space)]
         self.n_features_in_, self.n_invariant_ = spaces["combined"], spaces.get("invariant", 0)
         self.encoder_ = None if model is None else model.fingerprint
+        self.seconds_ = None if clips is None else inputs.typical_seconds(clips)
         return self._learn(classes, self.features_of(vectors), targets, group_numbers)
 
     def add(
@@ -357,14 +360,16 @@ class FewShotClassifier(ClassifierMixin, BaseEstimator):
             inputs.check_encoder(encoder, found.encoder, found.n_features)
         classifier = cls(**found.settings, model=encoder)
         classifier.n_features_in_, classifier.n_invariant_ = found.n_features, found.n_invariant
-        classifier.encoder_ = found.encoder
+        classifier.encoder_, classifier.seconds_ = found.encoder, found.seconds
         return classifier._keep(found.classes, found.learned)
 
     def _saved(self) -> Saved:
         from mtslvr.fewshot.saved import Saved
 
         settings = {name: getattr(self, name) for name in SETTINGS}
-        return Saved(settings, self.classes_, self.n_features_in_, self.n_invariant_, self.encoder_, self.learned_)
+        return Saved(
+            settings, self.classes_, self.n_features_in_, self.n_invariant_, self.encoder_, self.seconds_, self.learned_
+        )
 
     def _learn(
         self, classes: NDArray[Any], features: Floats, targets: Numbers, groups: NDArray[np.int64]

@@ -9,19 +9,22 @@ from __future__ import annotations
 import functools
 import hashlib
 import os
-from collections.abc import Iterable
+import warnings
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from mtslvr.encoder.spaces import Spaces
+from mtslvr.sound import stream
 from mtslvr.sound.clips import column, is_clip
 from mtslvr.sound.kinds import is_array
 
 if TYPE_CHECKING:
     from mtslvr.encoder.model import MTSLVR
 
+MEASURED = 50  # clips whose length is looked at
 MAX_FEATURES = 8_000  # columns of embeddings; rows as long as this are waveforms: half a second at 16 kHz
 
 
@@ -80,6 +83,17 @@ def embed(clips: list[Any], model: MTSLVR, space: str) -> NDArray[np.float32]:
             "array, np.stack(X), and sound with its rate, as (array, rate)"
         )
     return model.embed(clips, space=space)
+
+
+def typical_seconds(clips: Sequence[Any]) -> float | None:
+    """The median length of clips, of MEASURED of them where there are more; None where all can be read only once."""
+    pipes = [isinstance(clip, (str, os.PathLike)) and not os.path.isfile(clip) for clip in clips]
+    again = [clip for clip, pipe in zip(clips, pipes, strict=True) if not pipe and not hasattr(clip, "read")]
+    some = again[:: -(-len(again) // MEASURED)] if again else []
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # what is odd about them was told when they were embedded
+        lengths = [sum(map(len, stream.blocks(clip, stream.SAMPLE_RATE))) / stream.SAMPLE_RATE for clip in some]
+    return float(np.median(lengths)) if lengths else None
 
 
 def encoder(model: Any) -> MTSLVR:

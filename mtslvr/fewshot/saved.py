@@ -37,6 +37,7 @@ class Saved:
         classes: labels, sorted.
         n_features, n_invariant: columns of "combined", and of the invariant head in it.
         encoder: fingerprint of the encoder, if it is known.
+        seconds: median length of the clips that were learned, if it is known.
     """
 
     settings: dict[str, Any]
@@ -44,6 +45,7 @@ class Saved:
     n_features: int
     n_invariant: int
     encoder: str | None
+    seconds: float | None
     learned: Learned
 
 
@@ -61,6 +63,7 @@ def save(saved: Saved, report: Report, save_directory: str | os.PathLike[str], n
         "settings": saved.settings,
         "labels": labels.to_json(saved.classes),
         "encoder": saved.encoder,
+        "seconds": saved.seconds,
         "n_features": saved.n_features,
         "n_invariant": saved.n_invariant,
         "numbers": {number: getattr(learned, number) for number in NUMBERS},
@@ -103,6 +106,9 @@ def load(name_or_path: str | os.PathLike[str], **download: Any) -> Saved:
         classes = labels.from_json(**config["labels"])
         numbers = {name: float(config["numbers"][name]) for name in NUMBERS}
         encoder, width, n_invariant = config["encoder"], config["n_features"], config["n_invariant"]
+        seconds = None if config["seconds"] is None else float(config["seconds"])
+        if seconds is not None and not 0 < seconds < math.inf:
+            raise ValueError(f"seconds is {seconds}, expected a length above 0, or null")
         if not isinstance(encoder, (str, type(None))):
             raise ValueError(f"encoder is {encoder!r}, expected a fingerprint or null")
         if type(width) is not int or type(n_invariant) is not int or not 0 <= n_invariant <= width < 2**31:
@@ -136,7 +142,7 @@ def load(name_or_path: str | os.PathLike[str], **download: Any) -> Saved:
         raise ValueError(f"{weights} is damaged: support must hold features of unit length")
     groups = tensors["groups"].numpy().astype(np.int64)
     learned = Learned(settings["method"], settings["C"], coef, intercept, support, targets, groups, **numbers)
-    return Saved(settings, classes, width, n_invariant, encoder, learned)
+    return Saved(settings, classes, width, n_invariant, encoder, seconds, learned)
 
 
 def _card(saved: Saved, report: Report, name: str) -> str:

@@ -44,6 +44,8 @@ def splice(
     n_shots: int = 5,
     seconds: float = 180.0,
     snr: float = 20.0,
+    unasked: float = UNASKED,
+    gap: tuple[float, float] = GAP,
 ) -> Scene:
     """Put a recording together: noise, in which clips sound at random times, levels and order.
 
@@ -55,6 +57,8 @@ def splice(
         n_labels: classes looked for; the set needs two more.
         n_shots: examples of each label; those of NOISE are a second long.
         snr: dB from a clip's mean power, at LEVEL, to that of the noise.
+        unasked: share of clips of classes that are not looked for.
+        gap: seconds between two clips, from and to.
 
     Raises:
         ValueError: too few classes or clips.
@@ -80,17 +84,37 @@ def splice(
     support += [(example(pool[i]), OTHER) for i in rng.permutation(len(pool))[:n_shots]]
     support += [(noise(SAMPLE_RATE, rng, LEVEL - snr), NOISE) for _ in range(n_shots)]
 
-    wave, at = noise(round(seconds * SAMPLE_RATE), rng, LEVEL - snr), _gap(rng)
+    wave, at = noise(round(seconds * SAMPLE_RATE), rng, LEVEL - snr), _gap(rng, gap)
     events: list[Event] = []
     while True:
-        label = str(rng.choice(strange if rng.random() < UNASKED else looked_for))
+        label = str(rng.choice(strange if rng.random() < unasked else looked_for))
         clip = audible(left[label][rng.integers(len(left[label]))], rng)
         if at + len(clip) > len(wave):
             return Scene(wave, tuple(events), tuple(support))
         wave[at : at + len(clip)] += clip
         if label in looked_for:
             events.append(Event(at / SAMPLE_RATE, (at + len(clip)) / SAMPLE_RATE, label, 1.0))
-        at += len(clip) + _gap(rng)
+        at += len(clip) + _gap(rng, gap)
+
+
+def folded(scene: Scene) -> Scene:
+    """The second half of a scene laid over the first, so that sounds overlap; events cut by the fold are left out."""
+    half = len(scene.wave) // 2
+    seconds = half / SAMPLE_RATE
+    first = [event for event in scene.events if event.end <= seconds]
+    second = [
+        Event(event.start - seconds, event.end - seconds, event.label, 1.0)
+        for event in scene.events
+        if event.start >= seconds and event.end <= 2 * seconds
+    ]
+    events: list[Event] = []
+    for event in sorted(first + second, key=lambda event: (str(event.label), event.start)):
+        if events and events[-1].label == event.label and event.start <= events[-1].end:
+            last = events.pop()  # one sound, to whoever hears it
+            event = Event(last.start, max(last.end, event.end), event.label, 1.0)
+        events.append(event)
+    events.sort(key=lambda event: event.start)
+    return Scene(scene.wave[:half] + scene.wave[half : 2 * half], tuple(events), scene.support)
 
 
 def audible(path: Path, rng: np.random.Generator) -> np.ndarray:
@@ -112,8 +136,8 @@ def noise(n_samples: int, rng: np.random.Generator, level: float) -> np.ndarray:
     return (wave * 10 ** (level / 20) / wave.std()).astype(np.float32)
 
 
-def _gap(rng: np.random.Generator) -> int:
-    return round(rng.uniform(*GAP) * SAMPLE_RATE)
+def _gap(rng: np.random.Generator, gap: tuple[float, float]) -> int:
+    return round(rng.uniform(*gap) * SAMPLE_RATE)
 
 
 def _apart(

@@ -13,8 +13,8 @@ from mtslvr.encoder.config import EncoderConfig
 from mtslvr.encoder.model import MTSLVR
 from mtslvr.events import Event
 from training.evaluation.datasets.common import Clip, Dataset
-from training.studies.detection import Score, find, main, score, table
-from training.studies.splice import NOISE, OTHER, Scene, audible, noise, splice
+from training.studies.detection import Score, find, main, marked, score, table
+from training.studies.splice import NOISE, OTHER, Scene, audible, folded, noise, splice
 
 pytestmark = pytest.mark.slow
 
@@ -123,6 +123,29 @@ def test_matching_is_one_to_one_and_by_the_longest_overlap() -> None:
     assert score([], []).f1 == 0
 
 
+def test_right_events_share_enough_time() -> None:
+    true = [event(0, 10)]
+    assert score(true, [event(0, 3)], iou=0.3) == Score(1, 1, ()), "0.3 is not above 0.3"
+    assert score(true, [event(0, 3.1)], iou=0.3) == Score(1, 1, (0,))
+    assert score(true, [event(5, 15)], iou=0.3) == Score(1, 1, (5,)), "5 of 15"
+
+
+def test_the_first_events_of_each_label_are_given() -> None:
+    events = [event(i, i + 0.5, label) for i, label in enumerate("aababba")]
+    given, rest = marked(Scene(np.zeros(1, np.float32), tuple(events), ()), n=2)
+    assert [e.start for e in given] == [0, 1, 2, 4] and [e.start for e in rest] == [3, 5, 6]
+
+
+def test_a_folded_scene_holds_both_halves() -> None:
+    wave = np.arange(8 * RATE, dtype=np.float32)
+    events = (event(0, 1), event(1, 2, "b"), event(3.5, 4.5), event(4.5, 5.5), event(6, 7, "b"))
+    scene = folded(Scene(wave, events, ()))
+    np.testing.assert_array_equal(scene.wave, wave[: 4 * RATE] + wave[4 * RATE :])
+    assert [(e.start, e.end, e.label) for e in scene.events] == [(0, 1.5, "a"), (1, 3, "b")], (
+        "what is of one label is joined"
+    )
+
+
 def test_table() -> None:
     rows = [(["none", "1"], [Score(4, 5, (0.1, 0.3)), Score(2, 0, ())]), (["auto", "0.5"], [Score(1, 0, ())] * 2)]
     assert table(rows, ["reject", "window"], ["x", "drums"]).splitlines() == [
@@ -138,8 +161,9 @@ def test_examples_of_the_background_make_no_events(tones: Dataset) -> None:
         model = MTSLVR(EncoderConfig(adapter="bn", head_dim=8))
     scene = scene_of(tones)
     scene = Scene(scene.wave[: 15 * RATE], tuple(e for e in scene.events if e.end <= 15), scene.support)
-    found = find(scene, model, "noise", window=0.5, hop=0.5, threshold=0.3, min_duration=0.0)
-    assert {event.label for event in found} <= {label for _, label in scene.support} - {NOISE, OTHER}
+    for background in ("noise", "auto"):
+        found = find(scene, model, background, window=0.5, hop=0.5, threshold=0.3, min_duration=0.0)
+        assert {event.label for event in found} <= {label for _, label in scene.support} - {NOISE, OTHER}
 
 
 def test_the_command(folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -165,5 +189,25 @@ def test_the_command(folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture
         "onset",
     ]
     assert len(printed) == 3 + 3 * 3, "a hop longer than the window is left out"
+    main(
+        [
+            *command,
+            "--seconds",
+            "60",
+            "--protocol",
+            "marked",
+            "--iou",
+            "0.3",
+            "--window",
+            "1",
+            "--hop",
+            "1",
+            "--data",
+            f"tones={folder}",
+        ]
+    )
+    printed = capsys.readouterr().out.splitlines()
+    assert printed[0].startswith("1 recordings of 60 s, ") and printed[0].endswith("5 examples per label; %, and s")
+    assert printed[3].split()[:6] == ["auto", "none", "1", "1", "0.8", "0.5"]
     with pytest.raises(SystemExit, match="error: tones: too few clips"):
         main([*command, "--shots", "9", "--data", f"tones={folder}"])

@@ -1,0 +1,138 @@
+"""mtslvr fit, predict and eval: classifiers of a few labelled files."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from argparse import Namespace
+from pathlib import Path
+
+import mtslvr
+from mtslvr.cli.embedding import embed_missing
+from mtslvr.cli.options import (
+    CLASSIFIER,
+    EXAMPLES,
+    PATHS,
+    REJECT,
+    SOME_FAILED,
+    SPACES,
+    Commands,
+    auto_or_number,
+    embed_all,
+    load_classifier,
+    load_model,
+    need_matplotlib,
+    print_table,
+    skipped,
+    sounds,
+    usable,
+)
+from mtslvr.sound.files import labelled_sounds, text_of
+from mtslvr.storage.tables import check_table, write_rows
+
+
+def add_commands(commands: Commands) -> None:
+    command = commands.add("fit", fit, "learn a classifier from a few labelled files")
+    command.add_argument("examples", metavar="EXAMPLES", help=EXAMPLES)
+    command.add_argument("-o", "--out", required=True, type=Path, help="classifier folder to write")
+    command.add_argument("--space", default="combined", choices=SPACES, help="embeddings used")
+    command.add_argument(
+        "--method", default="ridge", choices=["ridge", "logistic", "centroid"], help="kind of classifier"
+    )
+    command.add_argument("--C", default=10.0, type=float, help="inverse strength of the penalty")
+    command.add_argument(
+        "--report", type=Path, metavar="REPORT.png", help="picture of the support set to write (default: none)"
+    )
+
+    command = commands.add("predict", predict, "name files with a classifier")
+    command.add_argument("classifier", metavar="CLASSIFIER", help=CLASSIFIER)
+    command.add_argument("paths", nargs="+", metavar="PATH", help=PATHS)
+    command.add_argument("-o", "--out", type=Path, help="table to write, .csv (default: it is printed)")
+    command.add_argument("--reject", type=auto_or_number, help=REJECT)
+
+    command = commands.add("eval", evaluate, "say how good a classifier would be, by the recordings it learns from")
+    command.add_argument("examples", metavar="EXAMPLES", help=EXAMPLES)
+    command.add_argument("--shots", type=int, nargs="+", default=[1, 2, 5, 10, 20], help="recordings per class")
+    command.add_argument("--draws", type=int, default=100, help="random choices of them")
+    command.add_argument("--plot", type=Path, metavar="CURVE.png", help="picture to write (default: none)")
+
+
+def fit(args: Namespace) -> int:
+    """Learn a classifier from labelled files. A bad one is an error: nobody should trust a class that lacks half its clips."""
+    from mtslvr.fewshot import inputs
+
+    if args.out.exists() and not args.out.is_dir():
+        raise ValueError(f"{args.out} is a file: give the name of a folder to write into")
+    if not os.access(next(folder for folder in args.out.absolute().parents if folder.exists()), os.W_OK):
+        raise ValueError(f"{args.out} cannot be written: there is no permission to write there")
+    if args.report is not None:
+        check_table(args.report, (".png",))
+        need_matplotlib("--report")
+    paths, labels = labelled_sounds(args.examples)
+    model = load_model(args)
+    embeddings = embed_all(model, paths, args.space)
+    classifier = mtslvr.fit_fewshot(embeddings, labels, model=model, space=args.space, method=args.method, C=args.C)
+    classifier.seconds_ = inputs.typical_seconds(paths)  # `embeddings` do not tell
+    report = classifier.report([text_of(path) for path in paths])
+    classifier.save_pretrained(args.out)
+    print(report)
+    if args.report is not None:
+        report.plot(args.report)
+    print(f"\n{args.out}: a classifier of {len(classifier.classes_)} classes")
+    return 0
+
+
+def predict(args: Namespace) -> int:
+    """Name files one after the other; a bad one is reported and skipped, and a run into a table goes on where it was killed."""
+    import numpy as np
+
+    from mtslvr.encoder import batching
+    from mtslvr.fewshot import novelty
+    from mtslvr.storage.vectors import Unfinished
+
+    if args.out is not None:
+        check_table(args.out, (".csv",))
+    classifier = load_classifier(args)
+    novelty.threshold(args.reject, classifier.threshold_)  # before clips are embedded
+    with sounds(args.paths) as names, contextlib.ExitStack() as unfinished:
+        model, paths = classifier.embedder(), list(names)
+        vectors: list[np.ndarray] = []
+        if args.out is None:
+            errors = batching.embed_files(model, paths, classifier.space, lambda _, vector: vectors.append(vector))
+            done = usable(paths, errors)
+        else:
+            kept = unfinished.enter_context(
+                Unfinished(args.out, {"space": classifier.space, "fingerprint": model.fingerprint})
+            )
+            errors = embed_missing(model, paths, classifier.space, kept)
+            done = usable(paths, errors)
+            vectors.extend(kept.vectors(done))
+        embeddings = np.stack(vectors)
+        named = classifier.predict(embeddings, reject=args.reject)
+        confidences = classifier.predict_proba(embeddings).max(1)
+        header = ("path", "label", "confidence")
+        rows = [(names[path], str(label), f"{p:.3f}") for path, label, p in zip(done, named, confidences, strict=True)]
+        if args.out is None:
+            print_table(header, rows)
+        else:
+            write_rows(args.out, header, rows)
+            kept.remove()
+            print(f"{args.out}: {len(done)} sounds named{skipped(errors)}")
+    return SOME_FAILED if errors else 0
+
+
+def evaluate(args: Namespace) -> int:
+    """Say how good a classifier of labelled files would be, by the number of recordings that it learns from."""
+    from mtslvr.cli.learning_curve import learning_curve, plot, text
+
+    if args.plot is not None:
+        check_table(args.plot, (".png",))
+        need_matplotlib("--plot")
+    paths, labels = labelled_sounds(args.examples)
+    model = load_model(args)
+    points = learning_curve(model, embed_all(model, paths, "combined"), labels, shots=args.shots, n_draws=args.draws)
+    n_classes = len(set(labels))
+    print(f"{len(paths)} clips of {n_classes} classes, {args.draws} draws\n\n{text(points, n_classes)}")
+    if args.plot is not None:
+        plot(points, n_classes, args.plot)
+    return 0

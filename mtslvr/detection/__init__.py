@@ -1,0 +1,1 @@
+"""Around `mtslvr.detect`: events on disk, the background class, cutting events out, searching recordings."""
