@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 MEASURED = {
-    "results": "Few-shot accuracy, %, with 95 % intervals over the tasks.",
+    "results": "Few-shot accuracy, %, with 95 % intervals over the tasks; at a star a speaker or recording may be on both sides of a task.",
     "invariance": "How far each augmentation moves a clip's features, Mahalanobis: 0 is not at all, 1 as far as another clip is.",
 }
 _CITATION = """```bibtex

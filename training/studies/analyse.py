@@ -6,7 +6,7 @@
 For each model of two heads: the accuracy of either head and of both on each set, all on the same tasks. For the first model also the head
 weights of its classifiers (arXiv 2305.17191, table 6), accuracy over the mix of the heads, and what the mix fitted on one set is worth
 on another. With --invariance: whether the sets and models where the heads differ most in invariance are those where they
-differ most in accuracy. Writes OUT/analysis.json, head-mix.png, mix-transfer.png and invariance-gap.png.
+differ most in accuracy. Writes OUT/analysis.json (or --json), head-mix.png, mix-transfer.png and invariance-gap.png.
 """
 
 from __future__ import annotations
@@ -89,7 +89,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--invariance", type=Path, metavar="PATH", help="JSON of training.studies.invariance")
     parser.add_argument("--cache", type=Path, default=cache.default_folder(), metavar="PATH")
     parser.add_argument("--device", default="cpu")
-    parser.add_argument("--out", type=Path, required=True, metavar="PATH", help="folder")
+    parser.add_argument("--out", type=Path, required=True, metavar="PATH", help="folder of the pictures")
+    parser.add_argument("--json", type=Path, metavar="PATH", help="default: OUT/analysis.json")
     args = parser.parse_args(argv)
     try:
         run(args)
@@ -126,7 +127,7 @@ def run(args: argparse.Namespace) -> None:
         "mixes": [asdict(one) for one in found],
         "gap": [asdict(one) for one in related],
     }
-    (args.out / "analysis.json").write_text(json.dumps(content, indent=2) + "\n")
+    (args.json or args.out / "analysis.json").write_text(json.dumps(content, indent=2) + "\n")
     figures.mix(found, args.out / "head-mix.png")
     figures.transfer(found, args.out / "mix-transfer.png")
     if gaps:

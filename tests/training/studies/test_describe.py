@@ -23,6 +23,7 @@ def result(encoder: str, space: str, data: str, accuracy: float) -> dict[str, An
         "interval": 0.44,
         "n_ways": 5,
         "n_shots": 1,
+        "disjoint": data == "a",
     }
 
 
@@ -49,7 +50,7 @@ def test_what_was_measured_goes_into_the_card(tmp_path: Path, monkeypatch: pytes
     describe.main()
 
     card = (tmp_path / "out" / "README.md").read_text()
-    assert "| mine | combined | 5-way 1-shot | 50.0 ± 0.4 | 60.0 ± 0.4 | 55.0 |" in card
+    assert "| mine | combined | 5-way 1-shot | 50.0 ± 0.4 | 60.0 ± 0.4 * | 55.0 |" in card
     assert (
         "python -m training.evaluation.evaluate --encoder mtslvr logmel --data-root SETS --shots 1 5 --tasks 100\n"
         in card
