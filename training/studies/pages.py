@@ -8,7 +8,7 @@ A page has them between comments, on lines of their own for a table, within a li
     <!-- results: accuracy 5 -->
     ...
     <!-- end -->
-    right in <!-- results: mean 1 -->53.3<!-- end --> % of the cases
+    right in <!-- results: mean mtslvr combined 1 -->53.3<!-- end --> % of the cases
 """
 
 from __future__ import annotations
@@ -33,6 +33,13 @@ ROOT = Path(__file__).parents[2]
 RESULTS = ROOT / "docs" / "results.json"
 MARK = re.compile(r"<!-- results: ([^>]+?) -->(.*?)<!-- end -->", re.DOTALL)
 CALLED = {"mtslvr": "mtslvr", "logmel": "log-mel statistics", "untrained": "the same network, untrained"}
+SIZE = sum(path.stat().st_size for path in DEFAULT_MODEL.iterdir())  # bytes
+ABOUT = {  # encoder -> how the table of README calls it, size and licence of the weights
+    "mtslvr": ("**mtslvr**", f"{round(SIZE / 1e6)} MB", "CC BY-SA 4.0"),
+    "speech-embedding": ("Google's speech embedding (openWakeWord)", "1 MB", "CC BY-NC-SA, says its package"),
+    "egemaps": ("eGeMAPS (openSMILE), 88 features", "none", "none"),
+    "logmel": ("log-mel statistics", "none", "none"),
+}
 Results = Mapping[str, Any]
 
 
@@ -55,8 +62,16 @@ def accuracy(results: Results, shots: str, protocol: str = "accuracy") -> str:
     )
 
 
-def peers(results: Results, shots: str, protocol: str = "accuracy") -> str:
-    """The combined space beside the encoders of others that were measured."""
+def peers(results: Results, shots: str = "", protocol: str = "accuracy") -> str:
+    """The combined space beside the encoders of others that were measured: by set; without `shots` the means, weights and licences."""
+    if not shots:
+        rows = [["encoder", "1 example", "5 examples", "weights", "licence of the weights"]]
+        for name in dict.fromkeys(one["encoder"] for one in results[protocol]["results"]):
+            if name in ABOUT:
+                title, *about = ABOUT[name]
+                rows.append([title, *(mean(results, name, "combined", n, protocol) for n in ("1", "5")), *about])
+        rows[1:] = sorted(rows[1:], key=lambda row: -float(row[2]))
+        return table(rows)
     return _accuracies(results[protocol], shots, [(name, "combined") for name in NAMES if name != "untrained"])
 
 
@@ -79,15 +94,23 @@ def _accuracy(one: Mapping[str, Any]) -> str:
     return f"{one['accuracy']:.1f} ± {one['interval']:.1f}" + ("" if one["disjoint"] else " *")
 
 
-def mean(results: Results, shots: str, space: str = "combined", protocol: str = "accuracy") -> str:
+def mean(results: Results, encoder: str, space: str, shots: str, protocol: str = "accuracy") -> str:
     """The mean over the sets: a number."""
-    wanted = ("mtslvr", space, int(shots))
+    wanted = (encoder, space, int(shots))
     cells = [
         one["accuracy"]
         for one in results[protocol]["results"]
         if (one["encoder"], one["space"], one["n_shots"]) == wanted
     ]
     return f"{sum(cells) / len(cells):.1f}"
+
+
+def spaces(results: Results) -> str:
+    """The means of the spaces."""
+    rows = [["", "1 shot", "5 shots"]]
+    for space in ("combined", "invariant", "variant"):
+        rows.append([space, *(mean(results, "mtslvr", space, shots) for shots in ("1", "5"))])
+    return table(rows)
 
 
 def robustness(results: Results, shots: str, space: str = "combined") -> str:
@@ -136,30 +159,16 @@ def weights(results: Results) -> str:
     return table(rows)
 
 
-def fewshot(results: Results) -> str:
-    """Methods and spaces of the classifier by ways and shots, in the mean over the sets that have so many clips."""
-    blocks: dict[str, list[dict[str, Any]]] = {}
-    for one in results["fewshot"]:
-        blocks.setdefault(f"{one['ways']}-way {one['shots']}", []).append(one)
-    rows = [["method, space", *blocks]]
-    for name in dict.fromkeys(name for block in blocks.values() for one in block for name in one["accuracy"]):
-        cells = []
-        for block in blocks.values():
-            own = [(one["accuracy"][name], one["interval"][name]) for one in block if name in one["accuracy"]]
-            error = sum(value**2 for _, value in own) ** 0.5 / max(1, len(own))
-            cells.append(f"{sum(value for value, _ in own) / len(own):.1f} ± {error:.1f}" if own else "-")
-        rows.append([name.replace("/", ", "), *cells])
-    return table(rows)
-
-
-PARTS = {
+PARTS = {  # of the results, where it is not the name of the figure
     "peers": "accuracy",
     "mean": "accuracy",
+    "spaces": "accuracy",
     "weights": "heads",
-}  # of the results, where it is not the figure's name
+}
 UNKNOWN = "(not measured yet for these weights)"
 FIGURES: dict[str, Callable[..., str]] = {
-    figure.__name__: figure for figure in (accuracy, peers, mean, robustness, invariance, heads, weights, fewshot)
+    figure.__name__: figure
+    for figure in (accuracy, peers, mean, spaces, robustness, invariance, heads, weights)
 }
 
 
