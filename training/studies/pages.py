@@ -32,13 +32,16 @@ from training.studies.describe import measured
 ROOT = Path(__file__).parents[2]
 RESULTS = ROOT / "docs" / "results.json"
 MARK = re.compile(r"<!-- results: ([^>]+?) -->(.*?)<!-- end -->", re.DOTALL)
-CALLED = {"mtslvr": "mtslvr", "logmel": "log-mel statistics", "untrained": "the same network, untrained"}
-SIZE = sum(path.stat().st_size for path in DEFAULT_MODEL.iterdir())  # bytes
-ABOUT = {  # encoder -> how the table of README calls it, size and licence of the weights
-    "mtslvr": ("**mtslvr**", f"{round(SIZE / 1e6)} MB", "CC BY-SA 4.0"),
-    "speech-embedding": ("Google's speech embedding (openWakeWord)", "1 MB", "CC BY-NC-SA, says its package"),
-    "egemaps": ("eGeMAPS (openSMILE), 88 features", "none", "none"),
-    "logmel": ("log-mel statistics", "none", "none"),
+SIZE = f"{sum(path.stat().st_size for path in DEFAULT_MODEL.iterdir()) / 1e6:.0f}"  # MB
+ABOUT = {  # encoder -> its name in a table; ms of one CPU thread per clip of 5 s, MB, licence
+    "mtslvr": ("**mtslvr**", "44", SIZE, "Apache-2.0, weights CC BY-SA 4.0"),
+    "whisper-tiny": ("Whisper tiny.en, encoder", "60", "70", "MIT"),
+    "resemblyzer": ("Resemblyzer", "28", "16", "Apache-2.0"),
+    "yamnet": ("YAMNet", "23", "32, and TensorFlow", "Apache-2.0"),
+    "logmel": ("log-mel statistics", "3", "0", ""),
+    "egemaps": ("eGeMAPS (openSMILE)", "89", "1", "not for commercial products"),
+    "speech-embedding": ("Google's speech embedding (openWakeWord)", "", "1", "CC BY-NC-SA, says its package"),
+    "untrained": ("the same network, untrained", "", "", ""),
 }
 Results = Mapping[str, Any]
 
@@ -57,19 +60,18 @@ def table(rows: Sequence[Sequence[str]]) -> str:
 def accuracy(results: Results, shots: str, protocol: str = "accuracy") -> str:
     """Encoders and spaces by set. protocol: "accuracy", groups kept apart, or "mixed"."""
     wanted = [("mtslvr", space) for space in ("combined", "invariant", "variant")]
-    return _accuracies(
-        results[protocol], shots, [*wanted, *((name, "combined") for name in CALLED if name != "mtslvr")]
-    )
+    return _accuracies(results[protocol], shots, [*wanted, *((name, "combined") for name in ("logmel", "untrained"))])
 
 
 def peers(results: Results, shots: str = "", protocol: str = "accuracy") -> str:
-    """The combined space beside the encoders of others that were measured: by set; without `shots` the means, weights and licences."""
+    """The combined space beside the encoders of others that were measured: by set; without `shots` the means, speed, size, licence."""
     if not shots:
-        rows = [["encoder", "1 example", "5 examples", "weights", "licence of the weights"]]
-        for name in dict.fromkeys(one["encoder"] for one in results[protocol]["results"]):
-            if name in ABOUT:
-                title, *about = ABOUT[name]
-                rows.append([title, *(mean(results, name, "combined", n, protocol) for n in ("1", "5")), *about])
+        rows = [["encoder", "1 example", "5 examples", "ms", "MB", "licence"]]
+        for name in dict.fromkeys(
+            one["encoder"] for one in results[protocol]["results"] if one["encoder"] != "untrained"
+        ):
+            title, *about = ABOUT[name]
+            rows.append([title, *(mean(results, name, "combined", n, protocol) for n in ("1", "5")), *about])
         rows[1:] = sorted(rows[1:], key=lambda row: -float(row[2]))
         return table(rows)
     return _accuracies(results[protocol], shots, [(name, "combined") for name in NAMES if name != "untrained"])
@@ -84,7 +86,7 @@ def _accuracies(part: Results, shots: str, wanted: Sequence[tuple[str, str]]) ->
     rows = [[f"{shots} shot{'s' * (shots != '1')}", *data, "mean"]]
     for encoder, space in wanted:
         if cells := found.get((encoder, space)):
-            name = CALLED.get(encoder, encoder) + (f", {space}" if encoder == "mtslvr" else "")
+            name = ABOUT[encoder][0] + (f", {space}" if encoder == "mtslvr" else "")
             mean = sum(one["accuracy"] for one in cells.values()) / len(cells)
             rows.append([name, *(_accuracy(cells[one]) for one in data), f"**{mean:.1f}**"])
     return table(rows)
@@ -167,8 +169,7 @@ PARTS = {  # of the results, where it is not the name of the figure
 }
 UNKNOWN = "(not measured yet for these weights)"
 FIGURES: dict[str, Callable[..., str]] = {
-    figure.__name__: figure
-    for figure in (accuracy, peers, mean, spaces, robustness, invariance, heads, weights)
+    figure.__name__: figure for figure in (accuracy, peers, mean, spaces, robustness, invariance, heads, weights)
 }
 
 

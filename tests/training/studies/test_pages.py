@@ -80,7 +80,7 @@ def made() -> dict[str, Any]:
 @pytest.mark.parametrize(
     ("mark", "line"),
     [
-        ("accuracy 5", "| mtslvr, invariant | 45.0 ± 0.4 | 55.0 ± 0.4 * | **50.0** |"),
+        ("accuracy 5", "| **mtslvr**, invariant | 45.0 ± 0.4 | 55.0 ± 0.4 * | **50.0** |"),
         ("accuracy 1 mixed", "| log-mel statistics | 41.0 ± 0.4 | 51.0 ± 0.4 * | **46.0** |"),
         ("peers 1", "| 1 shot | a | b | mean |"),
         ("peers", "| **mtslvr** | 46.0 | 50.0 | "),
