@@ -28,6 +28,11 @@ class PretrainConfig:
     synthetic: float = 0.0  # share of each batch that is synthetic sound; 1: no corpus is needed
     balance: str = "duration"  # how Corpus.crops weighs its pieces
     per_source: int = 1  # crops of one source in a batch, at the least: harder negatives
+    loudest: int = 1  # crops begin at the loudest of so many random places in their piece
+    gain_db: tuple[float, float] = (
+        0.0,
+        0.0,
+    )  # range of each view's own gain, after all augmentations; not in the paper
     validation: float = 0.1  # share of the corpus held out, by source
     exclude: tuple[str, ...] = ()  # augmentations never drawn
     strengths: Strengths = field(default_factory=Strengths)
@@ -39,6 +44,9 @@ class PretrainConfig:
     weight_decay: float = 1e-6
     schedule: str = "oscillating"  # cosine of period 2000 steps, as run; or "cosine": warm-up, then one cosine to zero
     warmup: int = 0  # steps, for "cosine"
+    average_last: float = (
+        0.0  # share of the steps, at the end, whose weights are averaged into the model's; 0: the last weights
+    )
     # early stopping on a fixed, augmented validation set; the weights kept are those of the lowest loss
     validate_every: int = 50  # steps
     n_validation: int = 5  # batches
@@ -64,12 +72,19 @@ class PretrainConfig:
                 raise ValueError(f"{name} is {getattr(self, name)!r}, expected one of {', '.join(map(str, known))}")
         if self.contrastive == "none" and not self.predictive_weight:
             raise ValueError("contrastive is 'none' and predictive_weight 0: nothing would be learnt")
-        for name in ("per_source", "seconds", "lr", "steps", "batch", "accumulate", "n_validation"):
+        for name in ("per_source", "loudest", "seconds", "lr", "steps", "batch", "accumulate", "n_validation"):
             if not getattr(self, name) > 0:
                 raise ValueError(f"{name} is {getattr(self, name)}, expected more than 0")
         for name in ("predictive_weight", "comparison_weight"):
             if not getattr(self, name) >= 0:
                 raise ValueError(f"{name} is {getattr(self, name)}, expected 0 or more")
+        if not self.gain_db[0] <= self.gain_db[1]:
+            raise ValueError(f"gain_db is {list(self.gain_db)}, expected a range from low to high")
+        if not 0 <= self.average_last <= 1 or (self.average_last and self.patience):
+            raise ValueError(
+                f"average_last is {self.average_last} and patience {self.patience}; expected a share, 0 to 1, and patience=0 with it, "
+                "as early stopping keeps the best weights instead"
+            )
         if not (0 <= self.synthetic <= 1 and 0 < self.validation < 1):
             raise ValueError(f"synthetic is {self.synthetic}, validation {self.validation}; expected shares, 0 to 1")
         if self.batch % self.accumulate or self.batch // self.accumulate < 2:

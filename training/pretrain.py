@@ -83,6 +83,16 @@ def total_loss(results: Mapping[str, Tensor], weights: Mapping[str, float]) -> T
     return torch.stack([weights[name] * loss for name, loss in losses.items()]).sum()
 
 
+@torch.no_grad()
+def average(mean: dict[str, Tensor] | None, weights: Mapping[str, Tensor], n: int) -> None:
+    """Take the n-th weights into the mean of those before, in place."""
+    for name, tensor in (mean or {}).items():
+        if tensor.is_floating_point():
+            tensor += (weights[name] - tensor) / n
+        else:
+            tensor.copy_(weights[name])
+
+
 @dataclasses.dataclass
 class Progress:
     """Where a run stands."""
@@ -125,11 +135,8 @@ def pretrain(config: PretrainConfig, corpus_folder: str | None, out: Path, devic
     learner = Learner(config).to(device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     optimizer = torch.optim.Adam(learner.parameters(), config.lr, weight_decay=config.weight_decay)
     progress = Progress()
-    best = (
-        None
-        if config.patience == 0
-        else {name: tensor.clone() for name, tensor in learner.network.state_dict().items()}
-    )
+    keeps = config.patience > 0 or config.average_last > 0
+    best = {name: tensor.clone() for name, tensor in learner.network.state_dict().items()} if keeps else None
     saved = run.load_checkpoint(device)
     if saved is not None:
         learner.load_state_dict(saved["learner"])
@@ -197,6 +204,9 @@ def pretrain(config: PretrainConfig, corpus_folder: str | None, out: Path, devic
             (loss / config.accumulate).backward()
         optimizer.step()
         progress.step += 1
+        n_averaged = progress.step - round((1 - config.average_last) * config.steps)
+        if n_averaged > 0 and config.average_last:
+            average(best, learner.network.state_dict(), n_averaged)
         bar.update()
         bar.set_postfix_str(
             run.log(progress.step, "train", results, lr=optimizer.param_groups[0]["lr"], samples=config.batch)
@@ -207,7 +217,7 @@ def pretrain(config: PretrainConfig, corpus_folder: str | None, out: Path, devic
             run.log(progress.step, "validation", results)
             if (loss := total_loss(results, weights)).item() < progress.best_loss - config.delta:
                 progress.best_loss, progress.since_best = loss.item(), 0
-                if best is not None:
+                if config.patience:
                     best = {name: tensor.clone() for name, tensor in learner.network.state_dict().items()}
             else:
                 progress.since_best += 1

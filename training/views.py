@@ -39,11 +39,17 @@ class Views:
             waves.append(synthesize(n_synthetic, length, on_device))
         if self.corpus is not None and n_synthetic < self.n:
             n_real = self.n - n_synthetic
-            waves.append(self.corpus.crops(n_real, length, on_device, self.config.balance, self.config.per_source))
+            how = (self.config.balance, self.config.per_source, self.config.loudest)
+            waves.append(self.corpus.crops(n_real, length, on_device, *how))
         chain = sample_chain(self.n, on_host, exclude=self.config.exclude)
         both = chain.repeat(2)  # the same chain for both views, other parameters
         parameters = sample_parameters(both, length, on_host, self.config.strengths)
-        images = self.frontend(augment(torch.cat(waves).repeat(2, 1), both, parameters, on_device))
+        augmented = augment(torch.cat(waves).repeat(2, 1), both, parameters, on_device)
+        low, high = self.config.gain_db
+        if (low, high) != (0, 0):
+            gain_db = low + (high - low) * torch.rand(2 * self.n, 1, generator=on_host)
+            augmented *= (10 ** (gain_db / 20)).to(self.device)
+        images = self.frontend(augmented)
         view1, view2 = images.contiguous(memory_format=torch.channels_last).chunk(2)
         targets = differences(chain, parameters, length, self.config.strengths)
         return view1, view2, chain.labels.to(self.device), targets.to(self.device)

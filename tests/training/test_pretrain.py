@@ -15,7 +15,7 @@ import torch
 from mtslvr.encoder.model import MTSLVR
 from training.config import PretrainConfig
 from training.corpus.pack import pack
-from training.pretrain import learning_rate, pretrain, total_loss
+from training.pretrain import average, learning_rate, pretrain, total_loss
 from training.run import Run, read_config, read_log
 from training.views import Views
 
@@ -158,6 +158,41 @@ def test_a_non_finite_loss_stops_the_run_and_says_where(tmp_path: Path) -> None:
         pretrain(config("steps=20", "lr=1e30"), None, tmp_path / "run", CPU)
     failure = torch.load(tmp_path / "run" / "failure.pt", weights_only=True)
     assert {"step", "batch_seed", "losses", "learner"} <= set(failure)
+
+
+def test_the_last_weights_are_averaged(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[dict[str, torch.Tensor]] = []
+
+    def watch(mean: dict[str, torch.Tensor], weights: dict[str, torch.Tensor], n: int) -> None:
+        seen.append({name: tensor.clone() for name, tensor in weights.items()})
+        average(mean, weights, n)
+
+    monkeypatch.setattr("training.pretrain.average", watch)
+    pretrain(config("steps=8", "average_last=0.25", "precision=float32"), None, tmp_path / "run", CPU)
+    assert len(seen) == 2  # the last quarter of eight steps
+    kept = torch.load(tmp_path / "run" / "checkpoint.pt", weights_only=True)["best"]
+    for name, tensor in kept.items():
+        if tensor.is_floating_point():
+            torch.testing.assert_close(tensor, (seen[0][name] + seen[1][name]) / 2)
+    stem = MTSLVR.from_pretrained(tmp_path / "run" / "model").network.stem[0].weight
+    torch.testing.assert_close(stem, kept["stem.0.weight"], rtol=1e-3, atol=1e-4)  # stored as float16
+    assert not torch.equal(seen[0]["stem.0.weight"], seen[1]["stem.0.weight"])
+    with pytest.raises(ValueError, match=r"average_last is 0\.5 and patience 3; expected a share"):
+        config("average_last=0.5", "patience=3")
+
+
+def test_gains_differ_between_views_and_move_the_level_alone() -> None:
+    plain, louder = (Views(config(*more), None, 4, CPU)(7) for more in ([], ["gain_db=[6.0, 6.0]"]))
+    for before, after in zip(plain[:2], louder[:2], strict=True):
+        change = (after - before)[:, 0]  # dB, but for where the floor of the logarithm is
+        assert change.median().item() == pytest.approx(6, abs=0.01)
+    assert torch.equal(plain[2], louder[2])
+    one, other = ((after - before)[:, 0].median(1).values.median(1).values for before, after in
+                  zip(plain[:2], Views(config("gain_db=[-26.0, 6.0]"), None, 4, CPU)(7)[:2], strict=True))  # fmt: skip
+    gains = torch.cat([one, other])
+    assert gains.min() >= -26.1 and gains.max() <= 6.1 and len(gains.round(decimals=2).unique()) == 8
+    with pytest.raises(ValueError, match=r"gain_db is .* expected a range"):
+        config("gain_db=[6.0, -6.0]")
 
 
 def test_every_loss_has_a_weight() -> None:

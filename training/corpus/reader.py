@@ -185,7 +185,13 @@ class Corpus:
         return moved
 
     def crops(
-        self, n: int, length: int, generator: torch.Generator, balance: str = "sqrt", per_source: int = 1
+        self,
+        n: int,
+        length: int,
+        generator: torch.Generator,
+        balance: str = "sqrt",
+        per_source: int = 1,
+        loudest: int = 1,
     ) -> torch.Tensor:
         """Random crops, float32 [n, length] in -1..1; a piece shorter than `length` samples is tiled from its start.
 
@@ -193,6 +199,7 @@ class Corpus:
         balance: how often a piece is drawn. "duration": all sound alike; "piece": all pieces alike; "source": all
             sources alike, and sound alike in each; "sqrt": sources by the square root of their duration, between the two.
         per_source: crops drawn together, from the source of a piece that the balance chose, and there by duration; n is a multiple of it.
+        loudest: random places looked at for each crop, of which the one with the most energy is taken: recordings are silent for long.
         Raises ValueError if the balance is unknown, n is no multiple of per_source, or the generator is on another device.
         """
         if balance not in BALANCES:
@@ -208,12 +215,22 @@ class Corpus:
             drawn = drawn.flatten()  # [n]
         lengths = self.lengths[drawn]
         n_starts = (lengths - length).clamp(min=0) + 1
-        phase = torch.randint(2**31 - 1, (n,), generator=generator, device=self.device) % n_starts
+        phase = torch.randint(2**31 - 1, (n, loudest), generator=generator, device=self.device) % n_starts[:, None]
+        crops = self._cut(drawn, phase[:, 0], length)
+        for place in phase.T[1:]:
+            other = self._cut(drawn, place, length)
+            louder = other.square().sum(1) > crops.square().sum(1)
+            crops = torch.where(louder[:, None], other, crops)
+        return crops
+
+    def _cut(self, drawn: torch.Tensor, first: torch.Tensor, length: int) -> torch.Tensor:
+        """The samples of pieces from their sample `first` on, tiled: int64 [n] twice -> float32 [n, length]."""
         offsets = torch.arange(length, device=self.device)
-        index = self.starts[drawn, None] + (phase[:, None] + offsets) % lengths[:, None]  # [n, length], in the shard
+        within = (first[:, None] + offsets) % self.lengths[drawn, None]
+        index = self.starts[drawn, None] + within  # [n, length], in the shard
         if len(self._shards) == 1:
             return self._shards[0][index].float() / FULL_SCALE
-        crops = torch.empty(n, length)
+        crops = torch.empty(len(drawn), length)
         for shard, samples in enumerate(self._shards):
             here = self._shard_of[drawn] == shard
             crops[here] = samples[index[here]].float() / FULL_SCALE

@@ -58,7 +58,7 @@ def parts(tasks: int, clips: int) -> dict[str, Part]:
             [*data, *both, "--clips", str(clips), "--json", f"{out}/invariance.json", "--plot", f"{IMAGES}/invariance.png"]
         ),
         "heads": lambda data, out: analyse.main(
-            [*data, *both, *shots, "--invariance", f"{out}/invariance.json", "--out", str(IMAGES), "--json", f"{out}/heads.json"]
+            [*data, *both, *shots, *_gaps(out), "--out", str(IMAGES), "--json", f"{out}/heads.json"]
         ),
         "fewshot": lambda data, out: fewshot.main(
             [*data, "--json", f"{out}/fewshot.json", "--plot", f"{IMAGES}/calibration.png"]
@@ -66,8 +66,16 @@ def parts(tasks: int, clips: int) -> dict[str, Part]:
     }  # fmt: skip
 
 
+def _gaps(out: Path) -> list[str]:
+    path = out / "invariance.json"
+    return ["--invariance", str(path)] if path.exists() else []
+
+
 def load(path: Path, fingerprint: str) -> dict[str, Any]:
-    """What was measured of these weights before; nothing if it was of others."""
+    """What was measured of these weights before; nothing if it was of others.
+
+    "kept" names the parts that were measured of these weights before there was such a file: pages.py leaves them as they are.
+    """
     before: dict[str, Any] = json.loads(path.read_text()) if path.exists() else {}
     return before if before.get("fingerprint") == fingerprint else {"fingerprint": fingerprint}
 
@@ -120,6 +128,7 @@ def main(argv: Sequence[str] | None = None) -> None:
             if name in args.only:
                 measure(data, folder)
                 content[name] = json.loads((folder / f"{name}.json").read_text())
+                content["kept"] = [other for other in content.get("kept", []) if other != name]
                 save(args.out, content)
     if args.out == RESULTS:
         runpy.run_path(str(ROOT / "docs" / "pictures.py"), run_name="__main__")

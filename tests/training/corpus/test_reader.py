@@ -188,6 +188,15 @@ def test_crops_of_one_source_come_together(packed: Corpus) -> None:
     assert len(set(first)) > 390  # other samples of it
 
 
+def test_crops_begin_at_the_loudest_of_some_places(packed: Corpus) -> None:
+    plain, loudest = (packed.crops(300, 1600, generator(), loudest=n) for n in (1, 6))  # later is louder, see ramp
+    assert torch.equal(plain, packed.crops(300, 1600, generator()))
+    energy = [crops.square().sum(1) for crops in (plain, loudest)]
+    assert (energy[1] > energy[0]).float().mean() > 0.3  # pieces of 12,000 samples have other places to offer
+    steps = (loudest[:, 1:] - loudest[:, :-1]) * 32768
+    assert ((steps - 1).abs() < 0.1).sum(1).min() >= 1598, "each is of one place"
+
+
 def test_crops_refuse(packed: Corpus) -> None:
     with pytest.raises(ValueError, match="10 crops, 4 per source"):
         packed.crops(10, 10, generator(), per_source=4)

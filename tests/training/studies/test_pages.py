@@ -111,6 +111,8 @@ def test_mistakes_are_told_and_what_was_not_measured() -> None:
         pages.filled("<!-- results: accuracy 7 --><!-- end -->", content)
     del content["mixed"]
     assert pages.UNKNOWN in pages.filled("<!-- results: accuracy 1 mixed -->old<!-- end -->", content)
+    content["kept"] = ["mixed"]
+    assert pages.filled("<!-- results: accuracy 1 mixed -->old<!-- end -->", content).endswith("-->old<!-- end -->")
 
 
 def test_results_of_other_weights_are_forgotten_and_a_row_is_a_line(tmp_path: Path) -> None:
@@ -136,8 +138,9 @@ def test_one_part_again_keeps_the_others(tmp_path: Path, monkeypatch: pytest.Mon
 
     monkeypatch.setattr(results, "parts", lambda tasks, clips: {"accuracy": None, "robustness": measure})
     fingerprint = MTSLVR.from_pretrained().fingerprint
-    results.save(tmp_path / "results.json", {**made(), "fingerprint": fingerprint})
+    results.save(tmp_path / "results.json", {**made(), "fingerprint": fingerprint, "kept": ["robustness", "heads"]})
     results.main(["--data-root", "SETS", "--only", "robustness", "--out", str(tmp_path / "results.json")])
     assert asked == [["--split", "test", "--data-root", "SETS"]]
     found = json.loads((tmp_path / "results.json").read_text())
+    assert found["kept"] == ["heads"]
     assert found["robustness"]["results"] == [{"accuracy": 9.0}] and found["accuracy"] == made()["accuracy"]
