@@ -53,7 +53,9 @@ class PretrainConfig:
     patience: int = 50  # validations without an improvement of `delta`; 0: never stop early, keep the last weights
     delta: float = 0.001
     # engine
-    precision: str = "float32"  # or "bfloat16": autocast in the network, float32 everywhere else
+    precision: str = (
+        "float32"  # or "bfloat16": autocast in the network, float32 everywhere else; or "auto": the faster one here
+    )
     compile: bool = False
     seed: int = 0
     checkpoint_minutes: float = 5.0
@@ -64,7 +66,7 @@ class PretrainConfig:
             "adapter": ("none", "bn", "series", "parallel"),
             "contrastive": ("simclr", "simsiam", "none"),
             "schedule": ("oscillating", "cosine"),
-            "precision": ("float32", "bfloat16"),
+            "precision": ("float32", "bfloat16", "auto"),
             "n_heads": (1, 2),
         }
         for name, known in choices.items():

@@ -35,7 +35,8 @@ from training.objectives import (
     accuracy,
     prediction_loss,
 )
-from training.run import Run, StopOnSignal, read_config
+from training.precision import faster
+from training.run import Run, StopOnSignal, read_config, started_with
 from training.views import Views
 
 VALIDATION_SEED = 2**40  # seeds from here on are the validation set's; training's stay far below
@@ -116,6 +117,9 @@ def pretrain(config: PretrainConfig, corpus_folder: str | None, out: Path, devic
     """Train, or go on training, what `config` says, in the folder `out`."""
     rank, world = (distributed.get_rank(), distributed.get_world_size()) if distributed.is_initialized() else (0, 1)
     stop = StopOnSignal()
+    if config.precision == "auto":  # a run that goes on keeps what was chosen for it
+        chosen = started_with(out).get("precision") or faster(device)
+        config = dataclasses.replace(config, precision=chosen)
     whole, corpus, held_out = None, None, None
     if corpus_folder is not None:
         whole = Corpus(corpus_folder)

@@ -162,6 +162,13 @@ class Run:
             torch.save(state, self.folder / "failure.pt")
 
 
+def started_with(folder: Path) -> dict[str, Any]:
+    """The configuration of the run in a folder; empty if there is none."""
+    path = folder / "config.json"
+    found: dict[str, Any] = json.loads(path.read_text()) if path.exists() else {}
+    return found
+
+
 def read_log(path: Path) -> list[dict[str, Any]]:
     """The lines of a log.jsonl; a line torn by a kill is left out."""
     lines = []

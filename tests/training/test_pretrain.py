@@ -15,6 +15,7 @@ import torch
 from mtslvr.encoder.model import MTSLVR
 from training.config import PretrainConfig
 from training.corpus.pack import pack
+from training.precision import faster
 from training.pretrain import average, learning_rate, pretrain, total_loss
 from training.run import Run, read_config, read_log
 from training.views import Views
@@ -193,6 +194,22 @@ def test_gains_differ_between_views_and_move_the_level_alone() -> None:
     assert gains.min() >= -26.1 and gains.max() <= 6.1 and len(gains.round(decimals=2).unique()) == 8
     with pytest.raises(ValueError, match=r"gain_db is .* expected a range"):
         config("gain_db=[6.0, -6.0]")
+
+
+def test_auto_takes_the_faster_precision_and_a_run_keeps_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    times = {torch.float32: 2.0, torch.bfloat16: 1.0}
+    monkeypatch.setattr("training.precision._time", lambda x, kernel: times[x.dtype])
+    pretrain(config("steps=1", "precision=auto"), None, tmp_path / "run", CPU)
+    chosen = json.loads((tmp_path / "run" / "config.json").read_text())["precision"]
+    assert chosen == "bfloat16" == faster(CPU)
+    times[torch.float32] = 0.5
+    assert faster(CPU) == "float32"
+    pretrain(config("steps=1", "precision=auto"), None, tmp_path / "run", CPU)  # goes on as it began
+    assert MTSLVR.from_pretrained(tmp_path / "run" / "model").config.training["precision"] == "bfloat16"
+
+
+def test_the_faster_precision_is_measured() -> None:
+    assert faster(CPU) in ("float32", "bfloat16")
 
 
 def test_every_loss_has_a_weight() -> None:
