@@ -64,7 +64,8 @@ def test_what_is_easy_is_solved_and_noise_is_chance(
     assert set(results) == {"tones/1", "tones/5", "noise/1", "noise/5"}
     for shots in (1, 5):
         assert results[f"tones/{shots}"].accuracy > 95
-        assert results[f"noise/{shots}"].accuracy == pytest.approx(20, abs=6)
+        # Of six clips a class, what five have in common the sixth tends to lack: below chance.
+        assert results[f"noise/{shots}"].accuracy == pytest.approx(20, abs=8)
     noise = results["noise/1"]
     assert (noise.n_classes, noise.n_clips, noise.n_tasks, noise.n_ways) == (6, 36, 200, 5)
     assert (

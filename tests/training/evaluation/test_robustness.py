@@ -98,9 +98,9 @@ def test_room() -> None:
 
 
 class Peak:
-    """Knows the strongest frequency, which noise and level leave alone, and the level, which is all that "variant" knows."""
+    """Knows the strongest frequency, which noise and level leave alone, and the level, an angle, which is all that "variant" knows."""
 
-    name, fingerprint, standardised, spaces = "peak", "peak", False, Spaces(6, 1)
+    name, fingerprint, standardised, spaces = "peak", "peak", False, Spaces(6, 2)
 
     def embed(self, clips: list[Path | tuple[np.ndarray, int]]) -> np.ndarray:
         waves = [clip[0] if isinstance(clip, tuple) else soundfile.read(clip)[0] for clip in clips]
@@ -108,7 +108,11 @@ class Peak:
             np.argmax(np.abs(np.fft.rfft(w))) / len(w) * RATE / 300 for w in waves
         ]  # 1.5 to the power of the class
         classes = [round(np.log(tone) / np.log(1.5)) for tone in tones]
-        return np.array([[*np.eye(6)[i], w.std()] for i, w in zip(classes, waves, strict=True)], dtype=np.float32)
+        angles = [np.log(w.std()) for w in waves]
+        return np.array(
+            [[*np.eye(6)[i], np.cos(angle), np.sin(angle)] for i, angle in zip(classes, angles, strict=True)],
+            np.float32,
+        )
 
 
 def test_what_is_lost(tmp_path: Path) -> None:
