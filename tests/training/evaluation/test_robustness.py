@@ -98,7 +98,7 @@ def test_room() -> None:
 
 
 class Peak:
-    """Knows the strongest frequency, which noise and level leave alone, and the level, an angle, which is all that "variant" knows."""
+    """Knows the strongest frequency, which noise and level leave alone, and in "variant" an angle that is both its and the level's."""
 
     name, fingerprint, standardised, spaces = "peak", "peak", False, Spaces(6, 2)
 
@@ -108,7 +108,7 @@ class Peak:
             np.argmax(np.abs(np.fft.rfft(w))) / len(w) * RATE / 300 for w in waves
         ]  # 1.5 to the power of the class
         classes = [round(np.log(tone) / np.log(1.5)) for tone in tones]
-        angles = [np.log(w.std()) for w in waves]
+        angles = [i + 2 * np.log(w.std()) for i, w in zip(classes, waves, strict=True)]
         return np.array(
             [[*np.eye(6)[i], np.cos(angle), np.sin(angle)] for i, angle in zip(classes, angles, strict=True)],
             np.float32,
