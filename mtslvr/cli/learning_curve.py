@@ -12,7 +12,7 @@ from numpy.typing import ArrayLike
 from sklearn.model_selection import cross_val_score
 from tqdm import tqdm
 
-from mtslvr.fewshot import FewShotClassifier, inputs, labels
+from mtslvr.fewshot import FewShotClassifier, duplicates, inputs, labels
 from mtslvr.fewshot.linear import Numbers
 from mtslvr.storage.tables import lined_up
 
@@ -126,6 +126,28 @@ def learning_curve(
             f"{min(shots, default=1)} to learn from, to test on. Record more of it, or leave it out"
         )
     return points
+
+
+def duplicates_note(
+    model: MTSLVR, embeddings: np.ndarray, y: ArrayLike, names: Sequence[str], last: Point, n_draws: int
+) -> str:
+    """What near-duplicates within the classes mean for the last point of a curve without groups; nothing if there are none."""
+    _, targets = labels.numbered(y, len(embeddings))
+    learned = FewShotClassifier(method="centroid", model=model).fit(embeddings, targets).learned_
+    found = duplicates.find(learned.support, learned.targets, learned.unit)
+    if found is None:
+        return ""
+    first, second = (names[clip] for clip in found.pair)
+    told = (
+        f"{found.n_clips} clips are near-duplicates within their class, such as {first} and {second}. If they are from one "
+        f"recording, these figures are too high for new ones: say which clips belong together, by a column group or folders class/recording/clip."
+    )
+    try:
+        apart = learning_curve(model, embeddings, y, found.groups, shots=[last.n_shots], n_draws=n_draws)
+    except ValueError:  # too few groups for so many shots
+        return told
+    by_space = {point.space: point.accuracy for point in apart}
+    return f"{told} Kept on one side, {last.n_shots} recordings per class give {by_space[last.space]:.1f} % ({last.space}), not {last.accuracy:.1f}."
 
 
 def text(points: Sequence[Point], n_classes: int) -> str:

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 SOME_FAILED = 1  # exit code
 SPACES = ("combined", "invariant", "variant")
-EXAMPLES = "folder with one sub-folder per class, or CSV with the columns path, label"
+EXAMPLES = "folder with one sub-folder per class, in it maybe one per recording; or CSV: path, label, maybe group"
 PATHS = "sound file, or folder (searched through); - reads one from standard input"
 CLASSIFIER = "classifier folder or Hub id (owner/name)"
 REJECT = 'label sounds above this novelty "unknown": a number, or "auto" (experimental); default: none are'

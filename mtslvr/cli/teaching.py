@@ -27,7 +27,7 @@ from mtslvr.cli.options import (
     sounds,
     usable,
 )
-from mtslvr.sound.files import labelled_sounds, text_of
+from mtslvr.sound.files import grouped_sounds, text_of
 from mtslvr.storage.tables import check_table, write_rows
 
 
@@ -35,11 +35,12 @@ def add_commands(commands: Commands) -> None:
     command = commands.add("fit", fit, "learn a classifier from a few labelled files")
     command.add_argument("examples", metavar="EXAMPLES", help=EXAMPLES)
     command.add_argument("-o", "--out", required=True, type=Path, help="classifier folder to write")
-    command.add_argument("--space", default="combined", choices=SPACES, help="embeddings used")
+    command.add_argument("--add", action="store_true", help="add the examples to the classifier that is there (default: no)")
+    command.add_argument("--space", choices=SPACES, help="embeddings used (default: combined)")
     command.add_argument(
-        "--method", default="ridge", choices=["ridge", "logistic", "centroid"], help="kind of classifier"
+        "--method", choices=["ridge", "logistic", "centroid"], help="kind of classifier (default: ridge)"
     )
-    command.add_argument("--C", default=10.0, type=float, help="inverse strength of the penalty")
+    command.add_argument("--C", type=float, help="inverse strength of the penalty (default: 10)")
     command.add_argument(
         "--report", type=Path, metavar="REPORT.png", help="picture of the support set to write (default: none)"
     )
@@ -58,7 +59,7 @@ def add_commands(commands: Commands) -> None:
 
 
 def fit(args: Namespace) -> int:
-    """Learn a classifier from labelled files. A bad one is an error: nobody should trust a class that lacks half its clips."""
+    """Learn a classifier from labelled files, or add them to one. A bad one is an error: nobody should trust a class that lacks half its clips."""
     from mtslvr.fewshot import inputs
 
     if args.out.exists() and not args.out.is_dir():
@@ -68,12 +69,21 @@ def fit(args: Namespace) -> int:
     if args.report is not None:
         check_table(args.report, (".png",))
         need_matplotlib("--report")
-    paths, labels = labelled_sounds(args.examples)
+    options = {name: value for name in ("space", "method", "C") if (value := getattr(args, name)) is not None}
+    if args.add and options:
+        raise ValueError(f"--add keeps the classifier's own {', '.join(options)}: leave out --{' --'.join(options)}")
+    paths, labels, groups = grouped_sounds(args.examples)
+    names = [text_of(path) for path in paths]
     model = load_model(args)
-    embeddings = embed_all(model, paths, args.space)
-    classifier = mtslvr.fit_fewshot(embeddings, labels, model=model, space=args.space, method=args.method, C=args.C)
-    classifier.seconds_ = inputs.typical_seconds(paths)  # `embeddings` do not tell
-    report = classifier.report([text_of(path) for path in paths])
+    if args.add:
+        classifier = mtslvr.FewShotClassifier.from_pretrained(args.out, model=model)
+        names = [f"earlier clip {i}" for i in range(len(classifier.targets_))] + names
+        classifier.add(embed_all(model, paths, classifier.space), labels, groups)
+    else:
+        vectors = embed_all(model, paths, options.get("space", "combined"))
+        classifier = mtslvr.fit_fewshot(vectors, labels, groups=groups, model=model, **options)
+        classifier.seconds_ = inputs.typical_seconds(paths)  # the vectors do not tell
+    report = classifier.report(names)
     classifier.save_pretrained(args.out)
     print(report)
     if args.report is not None:
@@ -123,16 +133,21 @@ def predict(args: Namespace) -> int:
 
 def evaluate(args: Namespace) -> int:
     """Say how good a classifier of labelled files would be, by the number of recordings that it learns from."""
-    from mtslvr.cli.learning_curve import learning_curve, plot, text
+    from mtslvr.cli.learning_curve import duplicates_note, learning_curve, plot, text
 
     if args.plot is not None:
         check_table(args.plot, (".png",))
         need_matplotlib("--plot")
-    paths, labels = labelled_sounds(args.examples)
+    paths, labels, groups = grouped_sounds(args.examples)
     model = load_model(args)
-    points = learning_curve(model, embed_all(model, paths, "combined"), labels, shots=args.shots, n_draws=args.draws)
+    vectors = embed_all(model, paths, "combined")
+    points = learning_curve(model, vectors, labels, groups, shots=args.shots, n_draws=args.draws)
     n_classes = len(set(labels))
-    print(f"{len(paths)} clips of {n_classes} classes, {args.draws} draws\n\n{text(points, n_classes)}")
+    of = "" if groups is None else f", of {len(set(groups))} groups, none of them on both sides"
+    print(f"{len(paths)} clips of {n_classes} classes{of}, {args.draws} draws\n\n{text(points, n_classes)}")
+    names = [text_of(path) for path in paths]
+    if groups is None and (told := duplicates_note(model, vectors, labels, names, points[-1], args.draws)):
+        print(f"\n{told}")
     if args.plot is not None:
         plot(points, n_classes, args.plot)
     return 0

@@ -292,7 +292,9 @@ class FewShotClassifier(ClassifierMixin, BaseEstimator):
         from mtslvr.fewshot.report import Report
 
         check_is_fitted(self)
-        return Report.of(self.classes_.tolist(), self.targets_, *self.learned_.judged, self.support_, names)
+        learned = self.learned_
+        twins = learned.near_duplicates
+        return Report.of(self.classes_.tolist(), learned.targets, *learned.judged, learned.support, names, twins)
 
     def save_pretrained(self, save_directory: str | os.PathLike[str]) -> None:
         """Write config.json, model.safetensors and README.md into a folder. Labels: str, int, float or bool.

@@ -8,7 +8,7 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
-from mtslvr.fewshot import calibration, linear, novelty
+from mtslvr.fewshot import calibration, duplicates, linear, novelty
 from mtslvr.fewshot.linear import Floats, Numbers
 
 
@@ -50,7 +50,9 @@ class Learned:
         unit, threshold = novelty.measure(features, targets, groups, random)
         # "logistic" is fitted again for each clip that is left out: that waits until a report is wanted.
         held_out = None if method == "logistic" else linear.leave_out(found, targets, groups)
-        temperature = calibration.temperature(method, held_out, targets, groups, random)
+        temperature = calibration.usual(features @ found.weights.T + found.biases, targets)
+        if held_out is not None:
+            temperature = calibration.temperature(temperature, held_out, targets, groups, random)
         learned = cls(
             method,
             strength,
@@ -84,6 +86,16 @@ class Learned:
         """The class of each clip of the support set by the classifier without its group, -1 where there is none, and its probability."""
         found = linear.fit(self.method, self.support, self.targets, self.strength)
         return self._judge(linear.leave_out(found, self.targets, self.groups))
+
+    @cached_property
+    def near_duplicates(self) -> tuple[duplicates.Duplicates, float] | None:
+        """Near-duplicates where no groups were given, and the accuracy of leave-one-out if they are left out together."""
+        found = None if (self.groups >= 0).any() else duplicates.find(self.support, self.targets, self.unit)
+        if found is None:
+            return None
+        again = linear.fit(self.method, self.support, self.targets, self.strength)
+        named, _ = self._judge(linear.leave_out(again, self.targets, found.groups))
+        return found, float(np.mean((named == self.targets)[named >= 0])) if (named >= 0).any() else np.nan
 
     def _judge(self, held_out: Floats) -> tuple[Numbers, Floats]:
         able = ~np.isnan(held_out[:, 0])

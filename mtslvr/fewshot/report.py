@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 from scipy.stats import binomtest
 
+from mtslvr.fewshot.duplicates import Duplicates
 from mtslvr.fewshot.linear import Floats, Numbers, class_means
 
 MAX_LISTED = 5  # of confusions, suspects and so on that the text names
@@ -31,6 +32,8 @@ class Report:
         probability: of that name, 0..1.
         places: map of the clips, (x, y) each, on which the class means lie as far apart as a plane allows.
         names: what the text calls each clip.
+        duplicates: of near-duplicates within the classes, where no groups were given: two of them, how many clips have one, and
+            the accuracy if they are left out together.
     """
 
     classes: list[Any]
@@ -39,6 +42,7 @@ class Report:
     probability: list[float]
     places: list[list[float]]
     names: list[str]
+    duplicates: tuple[int, int, int, float] | None = None
 
     @classmethod
     def of(
@@ -49,8 +53,9 @@ class Report:
         probability: Floats,
         features: Floats,
         names: Sequence[str] | None = None,
+        near_duplicates: tuple[Duplicates, float] | None = None,
     ) -> Report:
-        """From what the others call each clip [n], how sure they are of it [n], and features [n, d]."""
+        """From what the others call each clip [n], how sure they are of it [n], features [n, d], and near-duplicates."""
         names = [f"clip {clip}" for clip in range(len(targets))] if names is None else list(map(str, names))
         if len(names) != len(targets):
             raise ValueError(f"{len(names)} names for {len(targets)} clips: give one for each, or none")
@@ -61,6 +66,9 @@ class Report:
             probability=probability.round(4).tolist(),
             places=_plane(features, targets).round(4).tolist(),
             names=names,
+            duplicates=None
+            if near_duplicates is None
+            else (*near_duplicates[0].pair, near_duplicates[0].n_clips, near_duplicates[1]),
         )
 
     @property
@@ -139,6 +147,7 @@ class Report:
             "confusions": [list(entry) for entry in self.confusions],
             "suspects": [list(entry) for entry in self.suspects],
             "record_next": self.record_next,
+            "near_duplicates": None if self.duplicates is None else [*self.duplicates[:3], _none(self.duplicates[3])],
         }
 
     def __str__(self) -> str:
@@ -167,6 +176,15 @@ class Report:
             lines.append(
                 f"look again at {self.names[clip]}, labelled {label}: the others say {name} ({probability:.2f})"
             )
+        if self.duplicates is not None:
+            first, second, n_clips, accuracy = self.duplicates
+            apart = "" if math.isnan(accuracy) else f"; left out together, accuracy is {accuracy:.1%}"
+            told = (
+                f"{n_clips} clips are near-duplicates within their class, such as {self.names[first]} and {self.names[second]}. "
+                f"If they are from one recording, the accuracy above is too high for new ones{apart}. "
+                "Say which clips belong together: groups"
+            )
+            lines += ["", *textwrap.wrap(told, 80, break_long_words=False, break_on_hyphens=False)]
         lines += ["", "record next: " + ", ".join(str(label) for label in self.record_next[:3])]
         return "\n".join(lines)
 

@@ -115,12 +115,24 @@ def sounds_in(folder: str | os.PathLike[str], *, tell: bool = True) -> list[Path
 
 
 def labelled_sounds(path: str | os.PathLike[str]) -> tuple[list[Path], list[str]]:
-    """Sound files and their labels.
+    """Sound files and their labels. See `grouped_sounds`."""
+    paths, labels, _ = grouped_sounds(path)
+    return paths, labels
+
+
+def grouped_sounds(path: str | os.PathLike[str]) -> tuple[list[Path], list[str], list[str] | None]:
+    """Sound files, their labels, and what groups they are of: recordings, speakers or the like.
+
+    A clip without a group is one of its own. Clips of one group's name are of one group, also in several classes.
 
     Args:
         path: a folder with one sub-folder per class, named as the class, whose sound files, at any depth, are its clips; or a
             CSV with the columns path (relative to the CSV) and label. Spaces around a label do not count, nor does the form
-            in which Unicode writes an accent.
+            in which Unicode writes an accent. The group is the folder in that of the class, as in class/recording/1.wav, or
+            the column group.
+
+    Returns:
+        Paths, labels and groups; None in their place if no clip has a group.
 
     Raises:
         ValueError: there is nothing of the kind, a class has no sounds, some lie beside the sub-folders, a clip that is
@@ -153,7 +165,12 @@ def labelled_sounds(path: str | os.PathLike[str]) -> tuple[list[Path], list[str]
             f"{path} has {len(loose)} sound files in none of its sub-folders, such as {loose[0].name}: "
             "move each into the folder of its class, or remove it"
         )
-    return _checked(path, [(sound, name) for name, inside in classes.items() for sound in inside])
+    listed = []
+    for name, inside in classes.items():
+        for sound in inside:
+            below = sound.relative_to(path).parts[1:-1]
+            listed.append((sound, name, below[0] if below else ""))
+    return _checked(path, listed)
 
 
 def text_of(path: str | os.PathLike[str]) -> str:
@@ -196,7 +213,7 @@ def _walk(folder: str, passed_over: Counter[str], above: tuple[str, ...]) -> Ite
             passed_over[suffix] += 1
 
 
-def _listed(path: Path) -> list[tuple[Path, str]]:
+def _listed(path: Path) -> list[tuple[Path, str, str]]:
     try:
         with open(path, newline="", encoding="utf-8-sig") as file:  # a spreadsheet may put a byte order mark in front
             table = csv.DictReader(file)
@@ -211,22 +228,28 @@ def _listed(path: Path) -> list[tuple[Path, str]]:
         )
     if not rows:
         raise ValueError(f"{path} lists no clips")
-    pairs = []
+    listed = []
     for line, row in enumerate(rows, 2):
         if not row["path"] or not (row["label"] or "").strip():
             raise ValueError(f"{path} has no path or no label in row {line}")
         clip = path.parent / _home(row["path"])
         if not clip.is_file():
             raise ValueError(f"{path} lists {row['path']} in row {line}, and {clip} is not a file")
-        pairs.append((clip, row["label"]))
-    return pairs
+        listed.append((clip, row["label"], row.get("group") or ""))
+    return listed
 
 
-def _checked(source: Path, pairs: list[tuple[Path, str]]) -> tuple[list[Path], list[str]]:
-    """Paths and labels, which one file must not have two of, under whatever name."""
-    labels = [unicodedata.normalize("NFC", label.strip()) for _, label in pairs]
+def _checked(source: Path, listed: list[tuple[Path, str, str]]) -> tuple[list[Path], list[str], list[str] | None]:
+    """Paths, labels and groups; one file, under whatever name, must not have two labels."""
+    paths = [path for path, _, _ in listed]
+    labels, groups = (
+        [unicodedata.normalize("NFC", text.strip()) for text in column]
+        for column in list(zip(*listed, strict=True))[1:]
+    )
     seen: dict[str, str] = {}
-    for (path, _), label in zip(pairs, labels, strict=True):
+    for path, label in zip(paths, labels, strict=True):
         if (other := seen.setdefault(os.path.realpath(path), label)) != label:
             raise ValueError(f"{source}: {path} is labelled {other!r} and {label!r}: give it one of them")
-    return [path for path, _ in pairs], labels
+    if not any(groups):
+        return paths, labels, None
+    return paths, labels, [group or text_of(path) for path, group in zip(paths, groups, strict=True)]

@@ -227,6 +227,54 @@ def test_fit_loads_fits_and_hashes_once(tmp_path: Path, monkeypatch: pytest.Monk
     assert sorted(done) == ["fit", "hash", "read"]
 
 
+def test_examples_are_added_to_a_classifier(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for part, kinds, numbers in (("first", ("drum", "thunder"), (1, 2)), ("more", ("drum", "glass"), (3, 4))):
+        for kind in kinds:
+            (tmp_path / part / kind).mkdir(parents=True)
+            for i in numbers:
+                shutil.copy(DEMO / kind / f"{i}.ogg", tmp_path / part / kind / f"{i}.ogg")
+    out = ["-o", str(tmp_path / "clf")]
+    assert main(["fit", str(tmp_path / "first"), *out, "--space", "invariant"]) == 0
+    shutil.rmtree(tmp_path / "first")  # only what the folder holds is left
+    assert main(["fit", str(tmp_path / "more"), *out, "--add", "--method", "centroid"]) == 2
+    assert "--add keeps the classifier's own method: leave out --method" in capsys.readouterr().err
+    assert main(["fit", str(tmp_path / "more"), *out, "--add"]) == 0
+    assert "8 clips of 3 classes" in capsys.readouterr().out
+    grown = mtslvr.FewShotClassifier.from_pretrained(tmp_path / "clf")
+    assert grown.space == "invariant" and np.bincount(grown.targets_).tolist() == [4, 2, 2]
+    assert grown.predict([str(DEMO / "glass" / "5.ogg")]).tolist() == ["glass"]
+    assert main(["fit", str(tmp_path / "more"), "-o", str(tmp_path / "none"), "--add"]) == 2
+
+
+def test_groups_are_kept_apart_and_near_duplicates_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Each recording cut into two pieces: with a folder for each the report does not judge one by the other."""
+    for kind in ("drum", "thunder"):
+        for i in (1, 2, 3):
+            wave, rate = soundfile.read(DEMO / kind / f"{i}.ogg")
+            for place in (f"apart/{kind}/{i}/", f"mixed/{kind}/{i}-"):
+                (tmp_path / place).parent.mkdir(parents=True, exist_ok=True)
+                (tmp_path / f"apart/{kind}/{i}").mkdir(parents=True, exist_ok=True)
+                soundfile.write(f"{tmp_path}/{place}a.wav", wave, rate)
+                soundfile.write(f"{tmp_path}/{place}b.wav", wave * 0.9, rate)
+    assert main(["eval", str(tmp_path / "mixed"), "--draws", "3", "--shots", "2"]) == 0
+    told = capsys.readouterr().out
+    assert (
+        "12 clips are near-duplicates within their class" in told
+        and "Kept on one side, 2 recordings per class give" in told
+    )
+    assert main(["eval", str(tmp_path / "apart"), "--draws", "3", "--shots", "2"]) == 0
+    told = capsys.readouterr().out
+    assert "of 3 groups, none of them on both sides" in told and "near-duplicates" not in told
+    assert main(["fit", str(tmp_path / "mixed"), "-o", str(tmp_path / "m")]) == 0
+    told = " ".join(capsys.readouterr().out.split())
+    assert (
+        "12 clips are near-duplicates within their class, such as" in told and "left out together, accuracy is" in told
+    )
+    assert main(["fit", str(tmp_path / "apart"), "-o", str(tmp_path / "a")]) == 0
+    assert "near-duplicates" not in capsys.readouterr().out
+    assert len(set(mtslvr.FewShotClassifier.from_pretrained(tmp_path / "a").groups_)) == 3
+
+
 @pytest.mark.slow
 def test_eval(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     for kind in ("drum", "thunder"):

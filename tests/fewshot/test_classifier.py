@@ -276,6 +276,48 @@ def test_probabilities_are_calibrated_to_the_task() -> None:
     assert abs(probabilities.max(1).mean() - (probabilities.argmax(1) == truth).mean()) < 0.12
 
 
+@pytest.mark.parametrize("n_classes", [2, 5, 20, 100, 1000])
+def test_at_one_shot_an_example_is_recognised_whatever_the_number_of_classes(n_classes: int) -> None:
+    """Heard again, in noise, it must pass the threshold of `detect`, 0.5; what is like nothing known must not."""
+    rng = np.random.default_rng(0)
+    X = rng.standard_normal((n_classes, 1000))
+    probabilities = (classifier := FewShotClassifier().fit(X, np.arange(n_classes))).predict_proba(
+        X + 0.3 * rng.standard_normal(X.shape)
+    )
+    assert np.diag(probabilities).min() > 0.8
+    if n_classes > 2:
+        assert classifier.predict_proba(rng.standard_normal((200, 1000))).max(1).mean() < 0.55
+
+
+@pytest.mark.parametrize("method", linear.METHODS)
+@pytest.mark.parametrize(("n_classes", "shots"), [(2, 1), (5, 1), (20, 1), (100, 1), (5, 5), (20, 20)])
+def test_confidence_is_accuracy(method: str, n_classes: int, shots: int) -> None:
+    """Classes that overlap: neither the number of classes nor that of shots, nor the method, may shift it far."""
+    right, sure = [], []
+    for seed in range(400 // n_classes if method != "logistic" else 20):
+        rng = np.random.default_rng(seed)
+        means = rng.standard_normal((n_classes, 24))
+        y = np.repeat(np.arange(n_classes), shots)
+        X, queries = (means[c] + rng.standard_normal((len(c), 24)) for c in (y, np.arange(n_classes)))
+        probabilities = FewShotClassifier(method=method).fit(X, y).predict_proba(queries)
+        right.append(probabilities.argmax(1) == np.arange(n_classes))
+        sure.append(probabilities.max(1))
+    assert abs(np.mean(right) - np.mean(sure)) < 0.2, (np.mean(right), np.mean(sure))
+
+
+@pytest.mark.parametrize("factor", [0.1, 10])
+def test_few_clips_do_not_decide_the_temperature(factor: float) -> None:
+    """One clip that can be left out says little: what is usual holds; hundreds decide."""
+    rng = np.random.default_rng(0)
+    scores = np.zeros((600, 3))
+    scores[:, 0] = rng.logistic(2.0, 1.0, 600)  # the first class is right, its temperature is about 1
+    for n_clips, near in ((1, factor), (600, 1.0)):
+        targets = np.r_[np.zeros(n_clips + 1, int), 1, 2]
+        held_out = np.vstack([scores[:n_clips], np.full((3, 3), np.nan)])
+        found = calibration.temperature(factor, held_out, targets, np.arange(n_clips + 3), np.random.RandomState(0))
+        assert 0.4 * near < found < 2.5 * near
+
+
 # open set
 
 
@@ -459,6 +501,28 @@ def test_report_wants_recordings_where_they_help() -> None:
     report = FewShotClassifier().fit(X, y).report()
     assert set(report.record_next[:2]) == {0, 1}
     assert {pair[:2] for pair in report.confusions} <= {(0, 1), (1, 0)}
+
+
+def test_near_duplicates_are_told_and_what_they_mean() -> None:
+    rng = np.random.default_rng(0)
+    recordings = np.repeat(np.arange(24), 2)
+    X = np.repeat(rng.standard_normal((24, 40)), 2, 0) + 0.1 * rng.standard_normal((48, 40))
+    y = recordings % 3
+    report = FewShotClassifier().fit(X, y).report()
+    assert report.duplicates is not None
+    first, second, n_clips, accuracy = report.duplicates
+    assert recordings[first] == recordings[second] and n_clips == 48
+    apart = FewShotClassifier().fit(X, y, groups=recordings).report()
+    assert accuracy == apart.accuracy < report.accuracy - 0.3
+    assert apart.duplicates is None, "who names groups has been asked"
+    text = " ".join(str(report).split())
+    assert f"48 clips are near-duplicates within their class, such as clip {first} and clip {second}" in text
+    assert f"left out together, accuracy is {accuracy:.1%}" in text
+    assert report.to_dict()["near_duplicates"] == [first, second, 48, accuracy]
+    X, y = clusters(noise=3.0)
+    assert FewShotClassifier().fit(X, y).report().duplicates is None
+    twins = FewShotClassifier().fit(np.vstack([X, X[:1]]), np.append(y, y[0])).report()
+    assert twins.duplicates is not None and twins.duplicates[:3] == (0, 24, 2)
 
 
 def test_wilson_interval() -> None:

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from mtslvr.sound.files import SOUND_SUFFIXES, find_sounds, labelled_sounds, text_of
+from mtslvr.sound.files import SOUND_SUFFIXES, find_sounds, grouped_sounds, labelled_sounds, text_of
 
 
 def made(root: Path, *names: str) -> Path:
@@ -136,3 +136,22 @@ def test_no_two_names_become_one_text() -> None:
     texts = [text_of(os.fsdecode(name)) for name in names]
     assert texts[:2] == ["\\xff.wav", "\\x5cxff.wav"] and texts[-1] == "é.wav"
     assert len(set(texts)) == len(names)
+
+
+def test_groups_are_folders_in_that_of_the_class_or_a_column(tmp_path: Path) -> None:
+    for name in ("dog/monday/1.wav", "dog/monday/deep/2.wav", "dog/3.wav", "cat/monday/4.wav"):
+        made(tmp_path, name)
+    paths, labels, groups = grouped_sounds(tmp_path)
+    names = [path.relative_to(tmp_path).as_posix() for path in paths]
+    assert groups is not None
+    assert dict(zip(names, groups, strict=True)) == {
+        "cat/monday/4.wav": "monday",
+        "dog/3.wav": str(tmp_path / "dog/3.wav"),  # of a group of its own
+        "dog/monday/1.wav": "monday",
+        "dog/monday/deep/2.wav": "monday",
+    }
+    assert labelled_sounds(tmp_path) == (paths, labels)
+    (tmp_path / "clips.csv").write_text("path,label,group\ndog/3.wav,dog, a \ncat/monday/4.wav,cat,\n")
+    assert grouped_sounds(tmp_path / "clips.csv")[2] == ["a", str(tmp_path / "cat/monday/4.wav")]
+    (tmp_path / "clips.csv").write_text("path,label\ndog/3.wav,dog\n")
+    assert grouped_sounds(tmp_path / "clips.csv")[2] is None
