@@ -1,10 +1,13 @@
-"""The evidence behind FewShotClassifier's defaults: accuracy by method and space, calibration, unknown sounds.
+"""The evidence behind FewShotClassifier's defaults: accuracy by method and space, confidence by ways and shots, suspect labels, strangers.
 
-    python -m training.studies.fewshot --data-root SETS [--ways 5 all] [--shots 1 5 20] [--tasks 100] [--json FILE] [--plot PNG]
+    python -m training.studies.fewshot --data-root SETS [--ways 2 5 10 20 all] [--shots 1 2 5 10 20] [--tasks 100] [--methods ridge]
+        [--spaces combined] [--json FILE] [--plot PNG]
 
 Unlike `training.evaluation.evaluate`, which solves thousands of tasks at once, this fits the estimator task by task, as users do. A
-task has up to three queries a class, and as many of classes that it does not know. A set with too few clips for a number
-of shots is left out there. "auto" is the space with the best leave-one-out accuracy in the support set.
+task has up to three queries per class, and as many of classes that it does not know; no group (speaker, recording) is both in its
+support and in its query, wherever a set has enough groups, and the classifier is told the groups. A set with too few classes for a
+number of ways, or clips for a number of shots, is left out there. "together" is all sets as one, for many ways. "auto" is the space with
+the best leave-one-out accuracy in the support set.
 """
 
 from __future__ import annotations
@@ -17,24 +20,22 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy as np
-from matplotlib.figure import Figure
-from numpy.typing import NDArray
 from sklearn.metrics import roc_auc_score
 from tqdm import tqdm
 
 from mtslvr.encoder.spaces import NAMES as SPACES
-from mtslvr.fewshot import FewShotClassifier, calibration
+from mtslvr.fewshot import FewShotClassifier
 from mtslvr.fewshot.linear import METHODS
 from mtslvr.storage import cache
 from mtslvr.storage.tables import lined_up
 from training.evaluation import sets
-from training.evaluation.datasets.common import Dataset
+from training.evaluation.datasets.common import Clip, Dataset
 from training.evaluation.encoders import Network
 from training.evaluation.episodes import Episodes, draw
+from training.studies.reliability import N_BINS, calibration_error, plot, reliability
 
-Floats = NDArray[np.float64]
-N_QUERIES = 3  # a class
-N_BINS = 10  # of confidence
+N_QUERIES = 3  # per class
+SWAPPED = 0.1  # of a support set's labels, where suspect labels are looked for
 AUTO = "auto"
 
 
@@ -43,68 +44,99 @@ class Row:
     """One set at one number of ways and shots.
 
     Args:
+        n_ways: classes that are known; ways is what was asked for: that, or "all".
+        disjoint: whether groups are kept apart.
         accuracy, interval: % by "method/space": the mean over tasks, and 1.96 standard errors.
-        before, after: [bin] triples (clips, sum of confidence, number right), with softmax(scores) and with `predict_proba`.
+        bins: [bin] triples (clips, sum of confidence, number right), of the default classifier.
         unknown: area under the ROC curve of `novelty`, 0..1; at the automatic threshold, % of strangers accepted and of
             known sounds rejected. None where every class is known.
+        suspects: of labels that were swapped: how many, how many of them the report suspects, and how many that are right.
     """
 
     data: str
     ways: str
+    n_ways: int
     shots: int
     n_tasks: int
+    disjoint: bool
     accuracy: dict[str, float]
     interval: dict[str, float]
-    before: list[list[float]]
-    after: list[list[float]]
+    bins: list[list[float]]
     unknown: tuple[float, float, float] | None
+    suspects: tuple[int, int, int]
 
 
-def reliability(probabilities: Floats, right: Floats) -> Floats:
-    """Clips, sum of confidence and number right in each of N_BINS bins of confidence: [n, C], [n] -> [N_BINS, 3]."""
-    confidence = probabilities.max(1)
-    bins = np.minimum((confidence * N_BINS).astype(int), N_BINS - 1)
-    return np.stack([np.bincount(bins, weights, N_BINS) for weights in (np.ones(len(bins)), confidence, right)], 1)
+def union(datasets: Sequence[Dataset]) -> Dataset:
+    """All sets as one, in order; clips of a set without groups are each of their own."""
+    clips = [
+        Clip(clip.path, f"{one.name}/{clip.label}", f"{one.name}/{clip.group if one.has_groups else i}")
+        for one in datasets
+        for i, clip in enumerate(one.clips)
+    ]
+    return Dataset("together", tuple(clips))
 
 
-def calibration_error(bins: Sequence[Sequence[float]]) -> float:
-    """Expected calibration error, % (Guo et al. 2017, eq. 3): |accuracy - confidence| of the bins, weighed by their clips."""
-    clips, confidence, right = np.array(bins).T
-    return float(100 * np.abs(right - confidence).sum() / clips.sum())
-
-
-def fit_task(X: np.ndarray, y: np.ndarray, methods: Sequence[str]) -> dict[str, FewShotClassifier]:
-    """The classifiers that are compared, by "method/space", fitted on one support set."""
-    fitted = {f"ridge/{space}": FewShotClassifier(space=space).fit(X, y) for space in SPACES}
-    if (y == y[0]).sum() > 1:  # max takes the first of equals: combined
+def fit_task(
+    X: np.ndarray, y: np.ndarray, groups: np.ndarray | None, methods: Sequence[str], spaces: Sequence[str]
+) -> dict[str, FewShotClassifier]:
+    """The classifiers that are compared, by "method/space", fitted on one support set; the default among them."""
+    fitted = {f"ridge/{space}": FewShotClassifier(space=space).fit(X, y, groups) for space in spaces}
+    if (y == y[0]).sum() > 1 and len(spaces) > 1:  # max takes the first of equals: combined
         fitted[f"ridge/{AUTO}"] = max(fitted.values(), key=lambda classifier: classifier.report().accuracy)
     others = {
-        f"{method}/combined": FewShotClassifier(method=method).fit(X, y) for method in methods if method != "ridge"
+        f"{method}/combined": FewShotClassifier(method=method).fit(X, y, groups)
+        for method in methods
+        if method != "ridge"
     }
     return fitted | others
 
 
-def draw_tasks(
-    dataset: Dataset, ways: str, n_shots: int, n_tasks: int, *, group_disjoint: bool
-) -> tuple[int, Episodes]:
+def draw_tasks(dataset: Dataset, ways: str, n_shots: int, n_tasks: int) -> tuple[int, Episodes]:
     """The number of classes that a classifier is shown, and tasks in which those come first.
 
     Args:
         ways: that number, or "all".
 
     Raises:
-        ValueError: there are too few clips for such tasks.
+        ValueError: there are too few classes or clips for such tasks.
     """
     n_classes = len(dataset.classes)
-    n_known = n_classes if ways == "all" else min(int(ways), n_classes)
+    n_known = n_classes if ways == "all" else int(ways)
     n_queries = int(np.clip(np.bincount(dataset.targets).min() - n_shots, 1, N_QUERIES))
-    rng = np.random.default_rng([0, n_known, n_shots])
-    size = {"n_ways": min(2 * n_known, n_classes), "n_shots": n_shots, "n_queries": n_queries}
-    return n_known, draw(dataset, n_tasks, **size, group_disjoint=group_disjoint, rng=rng)
+    size = {"n_ways": max(n_known, min(2 * n_known, n_classes)), "n_shots": n_shots, "n_queries": n_queries}
+    for group_disjoint in (True, False) if dataset.has_groups else (False,):
+        try:
+            rng = np.random.default_rng([0, n_known, n_shots])
+            return n_known, draw(dataset, n_tasks, **size, group_disjoint=group_disjoint, rng=rng)
+        except ValueError:
+            if not group_disjoint:
+                raise
+    raise AssertionError("unreachable")
+
+
+def suspected(
+    X: np.ndarray, y: np.ndarray, groups: np.ndarray | None, rng: np.random.Generator
+) -> tuple[int, int, int]:
+    """Swap some labels: how many, how many of them the report suspects, and how many right ones it suspects."""
+    swapped = rng.choice(len(y), max(1, round(SWAPPED * len(y))), replace=False)
+    n_classes = y.max() + 1
+    wrong = y.copy()
+    wrong[swapped] = (y[swapped] + rng.integers(1, n_classes, len(swapped))) % n_classes
+    if len(np.unique(wrong)) < n_classes:
+        return 0, 0, 0
+    accused = {clip for clip, *_ in FewShotClassifier().fit(X, wrong, groups).report().suspects}
+    caught = len(accused & set(swapped.tolist()))
+    return len(swapped), caught, len(accused) - caught
 
 
 def study(
-    dataset: Dataset, features: np.ndarray, ways: str, n_known: int, tasks: Episodes, methods: Sequence[str]
+    dataset: Dataset,
+    features: np.ndarray,
+    ways: str,
+    n_known: int,
+    tasks: Episodes,
+    methods: Sequence[str],
+    spaces: Sequence[str] = SPACES,
 ) -> Row:
     """Fit and judge the classifiers of each task.
 
@@ -115,22 +147,25 @@ def study(
     n_tasks, _, n_shots = tasks.support.shape
     n_queries = tasks.query.shape[2]
     y, targets = np.repeat(np.arange(n_known), n_shots), np.repeat(np.arange(n_known), n_queries)
+    disjoint = tasks.disjoint(dataset)
 
     accuracies: dict[str, list[float]] = {}
-    before, after = np.zeros((N_BINS, 3)), np.zeros((N_BINS, 3))
-    unknown = []
+    bins = np.zeros((N_BINS, 3))
+    unknown, suspects = [], np.zeros(3, int)
+    rng = np.random.default_rng(0)
     bar = tqdm(tasks.support, f"{dataset.name}: {ways} ways, {n_shots} shots", unit="task", delay=2, disable=None)
     for support, query in zip(bar, tasks.query, strict=True):
         queries, strangers = features[query[:n_known].ravel()], features[query[n_known:].ravel()]
-        fitted = fit_task(features[support[:n_known].ravel()], y, methods)
+        clips = support[:n_known].ravel()
+        groups = dataset.groups[clips] if disjoint else None
+        fitted = fit_task(features[clips], y, groups, methods, spaces)
         for name, classifier in fitted.items():
             accuracies.setdefault(name, []).append(100 * float((classifier.predict(queries) == targets).mean()))
         default = fitted["ridge/combined"]
-        right = (default.predict(queries) == targets).astype(float)
-        probabilities = default.predict_proba(queries)  # softmax(scores / temperature_)
-        scores = default.temperature_ * np.log(probabilities.clip(1e-300))
-        before += reliability(calibration.probabilities(scores, 1.0), right)
-        after += reliability(probabilities, right)
+        probabilities = default.predict_proba(queries)
+        bins += reliability(probabilities, (probabilities.argmax(1) == targets).astype(float))
+        if n_shots > 1:
+            suspects += suspected(features[clips], y, groups, rng)
         if len(strangers):
             near, far = default.novelty(queries), default.novelty(strangers)
             area = roc_auc_score([0] * len(near) + [1] * len(far), np.hstack([near, far]))
@@ -139,21 +174,23 @@ def study(
     return Row(
         data=dataset.name,
         ways=ways,
+        n_ways=n_known,
         shots=n_shots,
         n_tasks=n_tasks,
+        disjoint=disjoint,
         accuracy={name: float(np.mean(found)) for name, found in accuracies.items()},
         interval={name: float(1.96 * np.std(found) / n_tasks**0.5) for name, found in accuracies.items()},
-        before=before.tolist(),
-        after=after.tolist(),
+        bins=bins.tolist(),
         unknown=tuple(np.mean(unknown, 0).tolist()) if unknown else None,
+        suspects=(int(suspects[0]), int(suspects[1]), int(suspects[2])),
     )
 
 
 def table(columns: dict[str, list[Row]]) -> str:
     """The figures of one or several rows, then their mean, in each column."""
     figures: dict[str, Callable[[Row], float | None]] = {
-        "calibration error % before": lambda row: calibration_error(row.before),
-        "calibration error % after": lambda row: calibration_error(row.after),
+        "confidence %": lambda row: 100 * np.sum(row.bins, 0)[1] / np.sum(row.bins, 0)[0],
+        "calibration error %": lambda row: calibration_error(row.bins),
         "unknown: area under the curve": lambda row: row.unknown and row.unknown[0],
         "unknown: % accepted": lambda row: row.unknown and row.unknown[1],
         "known: % rejected": lambda row: row.unknown and row.unknown[2],
@@ -168,6 +205,18 @@ def table(columns: dict[str, list[Row]]) -> str:
         lines.append(
             [name, *(f"{np.mean(values):.{2 if 'area' in name else 1}f}" if values else "-" for values in found)]
         )
+    pooled = [calibration_error(np.sum([row.bins for row in rows], 0).tolist()) for rows in columns.values()]
+    lines.append(["calibration error %, pooled", *(f"{error:.1f}" for error in pooled)])
+    n_swapped, caught, accused = np.array([np.sum([row.suspects for row in rows], 0) for rows in columns.values()]).T
+    lines.append(
+        [
+            "suspects: % swapped",
+            *(f"{100 * c / (c + a):.0f}" if c + a else "-" for c, a in zip(caught, accused, strict=True)),
+        ]
+    )
+    lines.append(
+        ["swapped: % suspected", *(f"{100 * c / n:.0f}" if n else "-" for c, n in zip(caught, n_swapped, strict=True))]
+    )
     return lined_up(lines)
 
 
@@ -178,29 +227,6 @@ def _accuracy(rows: Sequence[Row], name: str) -> str:
     return f"{np.mean([row.accuracy[name] for row in rows]):.1f} ±{interval:.1f}"
 
 
-def plot(rows: Sequence[Row], path: Path) -> None:
-    """Reliability diagram, a panel for each number of shots with the fewest ways: all sets together."""
-    ways = rows[0].ways
-    shots = sorted({row.shots for row in rows if row.ways == ways})
-    figure = Figure(figsize=(3.2 * len(shots) + 1, 3.4), layout="constrained")
-    for axes, n_shots in zip(figure.subplots(1, len(shots), squeeze=False, sharey=True)[0], shots, strict=True):
-        block = [row for row in rows if row.ways == ways and row.shots == n_shots]
-        for label, bins in (
-            ("scores as they are", [r.before for r in block]),
-            ("probabilities", [r.after for r in block]),
-        ):
-            clips, confidence, right = np.sum(bins, 0)[np.sum(bins, 0)[:, 0] > 0].T
-            axes.plot(confidence / clips, right / clips, marker="o", markersize=4, label=label)
-        axes.plot([0, 1], [0, 1], color="grey", linestyle=":", linewidth=1, label="as often right as sure")
-        axes.set(
-            title=f"{ways}-way, {n_shots} shot{'s' * (n_shots > 1)}", xlabel="confidence", xlim=(0, 1), ylim=(0, 1)
-        )
-        axes.spines[["top", "right"]].set_visible(False)
-    figure.axes[0].set_ylabel("share right")
-    figure.legend(*axes.get_legend_handles_labels(), loc="outside right upper", frameon=False)
-    figure.savefig(path, dpi=150)
-
-
 def main(argv: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(
         prog="python -m training.studies.fewshot",
@@ -209,13 +235,19 @@ def main(argv: Sequence[str] | None = None) -> None:
     )
     sets.add_arguments(parser)
     parser.add_argument("--model", default="default", help="model folder or Hub name; default: the package's weights")
-    parser.add_argument("--ways", nargs="+", default=["5", "all"], metavar="N", help="numbers, or all")
-    parser.add_argument("--shots", type=int, nargs="+", default=[1, 5, 20])
-    parser.add_argument("--tasks", type=int, default=100, help="per set, ways and shots")
     parser.add_argument(
-        "--group-disjoint", action="store_true", help="no speaker or recording both in support and in query"
+        "--ways",
+        nargs="+",
+        default=["2", "5", "10", "20", "all"],
+        metavar="N",
+        help="numbers, or all; default: 2 5 10 20 all",
     )
-    parser.add_argument("--methods", nargs="+", choices=METHODS, default=list(METHODS))
+    parser.add_argument("--shots", type=int, nargs="+", default=[1, 2, 5, 10, 20], help="default: 1 2 5 10 20")
+    parser.add_argument("--tasks", type=int, default=100, help="per set, ways and shots; default: 100")
+    parser.add_argument("--methods", nargs="+", choices=METHODS, default=list(METHODS), help="default: all")
+    parser.add_argument(
+        "--spaces", nargs="+", choices=SPACES, default=list(SPACES), help="of ridge, combined among them; default: all"
+    )
     parser.add_argument("--cache", type=Path, default=cache.default_folder(), help="folder of embeddings")
     parser.add_argument("--json", type=Path)
     parser.add_argument("--plot", type=Path, help="PNG")
@@ -226,14 +258,17 @@ def main(argv: Sequence[str] | None = None) -> None:
     except ValueError as error:
         parser.error(str(error))
     encoder, rows = Network.pretrained(args.model), []
-    for dataset in datasets:
-        features = cache.embed(encoder.embed, [clip.path for clip in dataset.clips], args.cache / encoder.fingerprint)
+    folder = args.cache / encoder.fingerprint
+    vectors = [cache.embed(encoder.embed, [clip.path for clip in dataset.clips], folder) for dataset in datasets]
+    if len(datasets) > 1:
+        datasets, vectors = [*datasets, union(datasets)], [*vectors, np.concatenate(vectors)]
+    for dataset, features in zip(datasets, vectors, strict=True):
         for ways, n_shots in itertools.product(args.ways, args.shots):
             try:
-                n_known, tasks = draw_tasks(dataset, ways, n_shots, args.tasks, group_disjoint=args.group_disjoint)
+                n_known, tasks = draw_tasks(dataset, ways, n_shots, args.tasks)
             except ValueError:
                 continue  # the table says which sets are in
-            rows.append(study(dataset, features, ways, n_known, tasks, args.methods))
+            rows.append(study(dataset, features, ways, n_known, tasks, args.methods, args.spaces))
     rows.sort(key=lambda row: (args.ways.index(row.ways), row.shots))
     if not rows:
         parser.error("no set has more clips a class than shots")
@@ -242,11 +277,11 @@ def main(argv: Sequence[str] | None = None) -> None:
         blocks.setdefault(f"{row.ways}-way {row.shots}", []).append(row)
     print(table(blocks))
     for title, block in blocks.items():
-        print(f"\n{title}, {args.tasks} tasks a set\n" + table({row.data: [row] for row in block}))
+        print(f"\n{title}, {args.tasks} tasks per set\n" + table({row.data: [row] for row in block}))
     if args.json:
         args.json.write_text(json.dumps([asdict(row) for row in rows], indent=1) + "\n")
     if args.plot:
-        plot(rows, args.plot)
+        plot([(row.ways, row.shots, row.bins) for row in rows], args.plot)
 
 
 if __name__ == "__main__":
