@@ -35,7 +35,9 @@ def add_commands(commands: Commands) -> None:
     command = commands.add("fit", fit, "learn a classifier from a few labelled files")
     command.add_argument("examples", metavar="EXAMPLES", help=EXAMPLES)
     command.add_argument("-o", "--out", required=True, type=Path, help="classifier folder to write")
-    command.add_argument("--add", action="store_true", help="add the examples to the classifier that is there (default: no)")
+    command.add_argument(
+        "--add", action="store_true", help="add the examples to the classifier that is there (default: no)"
+    )
     command.add_argument("--space", choices=SPACES, help="embeddings used (default: combined)")
     command.add_argument(
         "--method", choices=["ridge", "logistic", "centroid"], help="kind of classifier (default: ridge)"
