@@ -7,9 +7,10 @@ mean of the windows that cover it, and steps of one label become events.
 from __future__ import annotations
 
 import itertools
+import os
 import warnings
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,7 +23,11 @@ from mtslvr.detection.steps import Probabilities, averaged, merged
 from mtslvr.detection.windows import Heard, Spool, heard
 from mtslvr.fewshot import FewShotClassifier, inputs, linear, novelty
 from mtslvr.fewshot.learned import Learned
+from mtslvr.sound.clips import AudioLike
 from mtslvr.sound.stream import SAMPLE_RATE
+
+if TYPE_CHECKING:
+    from mtslvr.encoder.model import MTSLVR
 
 __all__ = ["AUTO", "Event", "detect", "detect_like", "read_events", "write_events"]
 THRESHOLD, SHARED_THRESHOLD = 0.5, 0.25  # probability of an event: of one at a time, and where several may sound
@@ -30,7 +35,7 @@ BATCH = 256  # windows classified at a time
 
 
 def detect(
-    recording: Any,
+    recording: AudioLike,
     classifier: FewShotClassifier,
     *,
     window: float | None = None,
@@ -120,10 +125,10 @@ def detect(
 
 
 def detect_like(
-    recording: Any,
+    recording: AudioLike,
     examples: Sequence[Event],
     *,
-    model: Any = None,
+    model: MTSLVR | str | os.PathLike[str] | None = None,
     window: float | None = None,
     hop: float | None = None,
     threshold: float = 0.8,

@@ -53,7 +53,7 @@ def add_commands(commands: Commands) -> None:
     command.add_argument("-o", "--out", type=Path, help="table to write, .csv (default: it is printed)")
     command.add_argument("--reject", type=auto_or_number, help=REJECT)
 
-    command = commands.add("eval", evaluate, "say how good a classifier would be, by the recordings it learns from")
+    command = commands.add("eval", evaluate, "print the learning curve: accuracy by the recordings per class")
     command.add_argument("examples", metavar="EXAMPLES", help=EXAMPLES)
     command.add_argument("--shots", type=int, nargs="+", default=[1, 2, 5, 10, 20], help="recordings per class")
     command.add_argument("--draws", type=int, default=100, help="random choices of them")
