@@ -31,8 +31,10 @@ def on_the_device(app: Path) -> None:
     answers = {}
     for name, wave in np.load(app / "clips.npz").items():  # from the microphone, in an app
         (vector,) = session.run(["combined"], {"waves": np.resize(wave, WINDOW)[None]})
-        scores = (vector[0] - saved["mean_"]) / saved["scale_"] @ saved["coef_"].T + saved["intercept_"]
-        exponents = np.exp((scores - scores.max()) / config["numbers"]["temperature_"])
+        heads = np.split(vector[0].astype(np.float64), 2)  # the invariant head and the variant one, each of unit length
+        features = np.hstack([head / np.linalg.norm(head) for head in heads])
+        scores = features @ saved["coef"].T + saved["intercept"]
+        exponents = np.exp((scores - scores.max()) / config["numbers"]["temperature"])
         probabilities = exponents / exponents.sum()
         answers[name] = config["labels"]["values"][probabilities.argmax()], float(probabilities.max())
     if strangers := {"torch", "mtslvr", "sklearn"} & set(sys.modules):
