@@ -82,8 +82,10 @@ class Learned:
         return np.asarray(novelty.nearest(features, self.support) / self.unit)
 
     @cached_property
-    def judged(self) -> tuple[Numbers, Floats]:
-        """The class of each clip of the support set by the classifier without its group, -1 where there is none, and its probability."""
+    def judged(self) -> tuple[Numbers, Floats, Floats]:
+        """What each clip of the support set is by the classifier without its group: class, -1 if it cannot be judged; probability
+        of that class; probability of its own label.
+        """
         found = linear.fit(self.method, self.support, self.targets, self.strength)
         return self._judge(linear.leave_out(found, self.targets, self.groups))
 
@@ -94,12 +96,13 @@ class Learned:
         if found is None:
             return None
         again = linear.fit(self.method, self.support, self.targets, self.strength)
-        named, _ = self._judge(linear.leave_out(again, self.targets, found.groups))
+        named, *_ = self._judge(linear.leave_out(again, self.targets, found.groups))
         return found, float(np.mean((named == self.targets)[named >= 0])) if (named >= 0).any() else np.nan
 
-    def _judge(self, held_out: Floats) -> tuple[Numbers, Floats]:
+    def _judge(self, held_out: Floats) -> tuple[Numbers, Floats, Floats]:
         able = ~np.isnan(held_out[:, 0])
         probabilities = calibration.probabilities(held_out[able], self.temperature)
-        named, probability = np.full(len(able), -1), np.zeros(len(able))
+        named, probability, own = np.full(len(able), -1), np.zeros(len(able)), np.zeros(len(able))
         named[able], probability[able] = probabilities.argmax(1), probabilities.max(1)
-        return named, probability
+        own[able] = probabilities[np.arange(len(probabilities)), self.targets[able]]
+        return named, probability, own

@@ -490,6 +490,21 @@ def test_report() -> None:
     assert max(map(len, text.splitlines())) <= 80
 
 
+@pytest.mark.parametrize(("n_classes", "shots"), [(2, 2), (5, 2), (5, 6)])
+def test_right_labels_are_not_suspected_and_swapped_ones_are(n_classes: int, shots: int) -> None:
+    rng = np.random.default_rng(0)
+    accused, caught, n_swapped = 0, 0, 0
+    for seed in range(30):
+        X, y = clusters(n_classes=n_classes, shots=shots, noise=1.5, seed=seed)
+        accused += len(FewShotClassifier().fit(X - 7, y).report().suspects)
+        swapped = rng.integers(len(y))
+        wrong = np.where(np.arange(len(y)) == swapped, (y + 1) % n_classes, y)
+        suspects = {clip for clip, *_ in FewShotClassifier().fit(X - 7, wrong).report().suspects}
+        caught, n_swapped = caught + (swapped in suspects), n_swapped + 1
+    assert accused <= 0.01 * 30 * n_classes * shots
+    assert caught > n_swapped * (0.1 if shots == 2 else 0.5)
+
+
 def test_report_of_one_clip_a_class() -> None:
     report = FewShotClassifier().fit(*clusters(shots=1)).report()
     assert "accuracy unknown" in str(report) and report.to_dict()["accuracy"] is None
@@ -546,7 +561,7 @@ def test_map_shows_what_separates() -> None:
     targets = np.repeat(np.arange(3), 10)
     features = rng.standard_normal((30, 50))
     features[:, :2] += 9 * np.array([[1, 0], [0, 1], [-1, -1]])[targets]
-    places = np.array(Report.of([0, 1, 2], targets, np.full(30, -1), np.zeros(30), features).places)
+    places = np.array(Report.of([0, 1, 2], targets, np.full(30, -1), np.zeros(30), np.zeros(30), features).places)
     means = np.stack([places[targets == number].mean(0) for number in range(3)])
     nearest = np.linalg.norm(places[:, None] - means, axis=2).argmin(1)
     np.testing.assert_array_equal(nearest, targets)

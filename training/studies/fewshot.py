@@ -244,9 +244,13 @@ def main(argv: Sequence[str] | None = None) -> None:
     )
     parser.add_argument("--shots", type=int, nargs="+", default=[1, 2, 5, 10, 20], help="default: 1 2 5 10 20")
     parser.add_argument("--tasks", type=int, default=100, help="per set, ways and shots; default: 100")
-    parser.add_argument("--methods", nargs="+", choices=METHODS, default=list(METHODS), help="default: all")
+    parser.add_argument("--methods", nargs="+", choices=METHODS, default=["ridge"], help="default: ridge")
     parser.add_argument(
-        "--spaces", nargs="+", choices=SPACES, default=list(SPACES), help="of ridge, combined among them; default: all"
+        "--spaces",
+        nargs="+",
+        choices=SPACES,
+        default=["combined"],
+        help="of ridge, combined among them; default: combined",
     )
     parser.add_argument("--cache", type=Path, default=cache.default_folder(), help="folder of embeddings")
     parser.add_argument("--json", type=Path)

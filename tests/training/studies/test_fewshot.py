@@ -97,7 +97,7 @@ def test_the_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: py
     monkeypatch.setattr(fewshot.Network, "pretrained", lambda name: encoder)
     monkeypatch.setattr(fewshot.cache, "embed", lambda encoder, paths, folder: features)
     out = {name: str(tmp_path / name) for name in ("table.json", "table.png")}
-    options = ["--ways", "3", "all", "--shots", "1", "4", "20", "--tasks", "5", "--methods", "ridge"]
+    options = ["--ways", "3", "all", "--shots", "1", "4", "20", "--tasks", "5", "--spaces", "combined", "variant"]
     fewshot.main(["--data-root", str(tmp_path), *options, "--json", out["table.json"], "--plot", out["table.png"]])
     printed = capsys.readouterr().out.splitlines()
     assert printed[0].split() == ["3-way", "1", "3-way", "4", "all-way", "1", "all-way", "4"]  # 20 shots: left out
