@@ -42,6 +42,7 @@ def windows() -> np.ndarray:
     return np.stack([np.resize(stream.read(path), 80_000) + noise for path in OTHERS])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("space", ["combined", "variant"])
 def test_the_same_probabilities(model: MTSLVR, space: str, tmp_path: Path) -> None:
     classifier = FewShotClassifier(space=space, model=model).fit(CLIPS, NAMES)
@@ -62,6 +63,7 @@ def test_the_same_probabilities(model: MTSLVR, space: str, tmp_path: Path) -> No
         )
 
 
+@pytest.mark.slow
 def test_the_command(model: MTSLVR, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     model.save_pretrained(tmp_path / "model")
     mtslvr.fit_fewshot(CLIPS, NAMES, model=model).save_pretrained(tmp_path / "sounds")

@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import pickle
 import re
+import struct
 from collections.abc import Mapping
 from typing import Any
 
@@ -20,7 +21,7 @@ from mtslvr.storage import folder
 
 _DAMAGE: tuple[type[Exception], ...] = (  # what torch.load raises of files that are no checkpoints
     *(pickle.UnpicklingError, RuntimeError, EOFError, OSError, ArithmeticError, AssertionError, AttributeError),
-    *(LookupError, MemoryError, TypeError, ValueError),
+    *(LookupError, MemoryError, TypeError, ValueError, struct.error),
 )
 
 # (their name, our name) in order; groups are stage, block, convolution and task

@@ -246,6 +246,7 @@ def test_examples_are_added_to_a_classifier(tmp_path: Path, capsys: pytest.Captu
     assert main(["fit", str(tmp_path / "more"), "-o", str(tmp_path / "none"), "--add"]) == 2
 
 
+@pytest.mark.slow
 def test_groups_are_kept_apart_and_near_duplicates_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """Each recording cut into two pieces: with a folder for each the report does not judge one by the other."""
     for kind in ("drum", "thunder"):

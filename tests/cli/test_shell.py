@@ -36,6 +36,7 @@ def run(*arguments: str, encoding: str = "utf-8", sound: Path | None = None) -> 
     )
 
 
+@pytest.mark.slow
 def test_a_label_that_the_terminal_cannot_show_loses_nothing(classifier: Path) -> None:
     done = run(
         "predict", str(classifier), str(DEMO / "drum" / "3.ogg"), str(DEMO / "thunder" / "3.ogg"), encoding="cp1252"
@@ -45,6 +46,7 @@ def test_a_label_that_the_terminal_cannot_show_loses_nothing(classifier: Path) -
     assert drum.split()[1] == "\\u592a\\u9f13" and thunder.split()[1] == "thunder"
 
 
+@pytest.mark.slow
 def test_standard_input(classifier: Path) -> None:
     done = run("predict", str(classifier), "-", sound=DEMO / "drum" / "3.ogg")
     assert done.returncode == 0, done.stderr
@@ -53,6 +55,7 @@ def test_standard_input(classifier: Path) -> None:
     assert done.returncode == 0 and "太鼓" in done.stdout.decode()
 
 
+@pytest.mark.slow
 def test_standard_input_in_a_table(tmp_path: Path) -> None:
     done = run("embed", "-", "-o", str(tmp_path / "out.csv"), sound=DEMO / "drum" / "3.ogg")
     assert done.returncode == 0, done.stderr

@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 
 import numpy as np
+import pytest
 import soundfile
 import torch
 from small_model import randomise
@@ -60,6 +61,7 @@ def test_blocks_of_another_scale_weigh_alike() -> None:
     np.testing.assert_allclose((found @ found.T).numpy(), (expected @ expected.T).numpy(), atol=1e-3)
 
 
+@pytest.mark.slow
 def test_a_model_is_refitted_from_a_corpus_alone(tmp_path: Path) -> None:
     rng = np.random.default_rng(0)
     for source in ("a", "b"):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -13,6 +14,7 @@ from scipy import signal
 from toy_sets import write_tones
 
 from mtslvr.encoder.spaces import Spaces
+from mtslvr.sound.clips import clip_of
 from training.evaluation import robustness
 from training.evaluation.changes import CHANGES
 from training.evaluation.datasets.common import Dataset
@@ -97,13 +99,17 @@ def test_room() -> None:
     assert late < 1e-9
 
 
+def samples(clip: Any) -> np.ndarray:
+    return np.concatenate([block[:, 0] for block, _ in clip_of(clip, "clip").blocks("clip")])
+
+
 class Peak:
     """Knows the strongest frequency, which noise and level leave alone, and in "variant" an angle that is both its and the level's."""
 
     name, fingerprint, standardised, spaces = "peak", "peak", False, Spaces(6, 2)
 
-    def embed(self, clips: list[Path | tuple[np.ndarray, int]]) -> np.ndarray:
-        waves = [clip[0] if isinstance(clip, tuple) else soundfile.read(clip)[0] for clip in clips]
+    def embed(self, clips: list[Any]) -> np.ndarray:
+        waves = [samples(clip) for clip in clips]
         tones = [
             np.argmax(np.abs(np.fft.rfft(w))) / len(w) * RATE / 300 for w in waves
         ]  # 1.5 to the power of the class
