@@ -75,8 +75,8 @@ class Fitted:
 
         check_is_fitted(self)
         learned = self.learned_
-        twins = learned.near_duplicates
-        return Report.of(self.classes_.tolist(), learned.targets, *learned.judged, learned.support, names, twins)
+        support = learned.targets, learned.groups, *learned.judged, learned.support
+        return Report.of(self.classes_.tolist(), *support, names, learned.near_duplicates)
 
     def save_pretrained(self, save_directory: str | os.PathLike[str]) -> None:
         """Write config.json, model.safetensors and README.md into a folder. Labels: str, int, float or bool.

@@ -12,6 +12,7 @@ from functools import cached_property
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 from scipy.stats import binomtest
 
 from mtslvr.fewshot.duplicates import Duplicates
@@ -25,12 +26,14 @@ MAX_LISTED = 5  # of confusions, suspects and so on that the text names
 
 @dataclass(frozen=True)
 class Report:
-    """Each clip of the support set is named by the classifier that the others make. The only clip of its class cannot be.
+    """Each clip of the support set is named by the classifier that the others make, those of its group left out with it.
+
+    The only clip or group of its class cannot be tested.
 
     Args:
         classes: labels.
-        targets: class number of each clip.
-        named: class number that the others give it; -1 where it is the only one of its class.
+        targets, groups: class number and group number of each clip.
+        named: class number that the others give it; -1 where they have none of its class.
         probability, own: of that name, and of its own label, 0..1.
         places: map of the clips, (x, y) each, on which the class means lie as far apart as a plane allows.
         names: what the text calls each clip.
@@ -40,6 +43,7 @@ class Report:
 
     classes: list[Any]
     targets: list[int]
+    groups: list[int]
     named: list[int]
     probability: list[float]
     own: list[float]
@@ -52,6 +56,7 @@ class Report:
         cls,
         classes: list[Any],
         targets: Numbers,
+        groups: NDArray[np.int64],
         named: Numbers,
         probability: Floats,
         own: Floats,
@@ -66,6 +71,7 @@ class Report:
         return cls(
             classes=list(classes),
             targets=targets.tolist(),
+            groups=groups.tolist(),
             named=named.tolist(),
             probability=probability.round(4).tolist(),
             own=own.round(6).tolist(),
@@ -87,6 +93,16 @@ class Report:
         right = sum(self.named[clip] == self.targets[clip] for clip in self.judged)
         return right / len(self.judged) if self.judged else math.nan
 
+    def interval(self, number: int | None = None) -> tuple[float, float]:
+        """95 % interval of the accuracy, of one class or of all: Wilson's. Clips of one group are no independent tests: each group counts once.
+
+        NaN where nothing was tested.
+        """
+        tested = [clip for clip in self.judged if number in (None, self.targets[clip])]
+        right = sum(self.named[clip] == self.targets[clip] for clip in tested)
+        n_groups = len({self.groups[clip] for clip in tested})
+        return wilson(round(right * n_groups / max(len(tested), 1)), n_groups)
+
     @property
     def confusions(self) -> list[tuple[Any, Any, int]]:
         """(label, label given instead, how often), the most frequent first."""
@@ -106,23 +122,23 @@ class Report:
 
     @cached_property
     def per_class(self) -> list[dict[str, Any]]:
-        """Of each class: label, clips, right (of the judged), accuracy with its interval, and gain.
+        """Of each class: label, clips, those judged, those of them right, accuracy with its interval, and gain.
 
         Gain guesses the errors that one more clip would spare: errors fall roughly as 1 / clips. Rare classes borrow the
         error rate of all.
         """
         errors = 0.5 if math.isnan(self.accuracy) else 1 - self.accuracy
-        clips_of = Counter(self.targets)
+        clips_of, judged_of = Counter(self.targets), Counter(self.targets[clip] for clip in self.judged)
         right_of = Counter(self.targets[clip] for clip in self.judged if self.named[clip] == self.targets[clip])
         rows = []
         for number, label in enumerate(self.classes):
-            clips, right = clips_of[number], right_of[number]
-            judged = clips if clips > 1 else 0
-            low, high = wilson(right, judged)
+            clips, judged, right = clips_of[number], judged_of[number], right_of[number]
+            low, high = self.interval(number)
             rows.append(
                 {
                     "label": label,
                     "clips": clips,
+                    "judged": judged,
                     "right": right,
                     "accuracy": right / judged if judged else math.nan,
                     "low": low,
@@ -139,7 +155,7 @@ class Report:
 
     def to_dict(self) -> dict[str, Any]:
         """All of it, in what JSON can hold as far as the labels are; NaN, where nothing can be judged, as None."""
-        low, high = wilson(sum(row["right"] for row in self.per_class), len(self.judged))
+        low, high = self.interval()
         numbers = {"accuracy": self.accuracy, "low": low, "high": high, "chance": 1 / len(self.classes)}
         rows = [{key: _none(value) for key, value in row.items()} for row in self.per_class]
         return {
@@ -155,20 +171,24 @@ class Report:
 
     def __str__(self) -> str:
         """The report as text, for a screen 80 columns wide."""
-        clips, judged = len(self.targets), len(self.judged)
-        lines = [f"{clips} clips of {len(self.classes)} classes; {judged} tested by leave-one-out"]
+        clips, judged, n_groups = len(self.targets), len(self.judged), len(set(self.groups))
+        of = "" if n_groups == clips else f" from {n_groups} groups"
+        lines = [
+            f"{clips} clips of {len(self.classes)} classes{of}; {judged} tested by leave-one-{'group-' if of else ''}out"
+        ]
         if judged:
-            low, high = wilson(sum(row["right"] for row in self.per_class), judged)
+            low, high = self.interval()
             lines.append(
                 f"accuracy {self.accuracy:.1%}, 95 % interval {low:.1%} to {high:.1%}; chance {1 / len(self.classes):.1%}"
             )
         else:
-            lines.append("accuracy unknown: no class has two clips; record a second one of each")
+            thing = "groups" if of else "clips"
+            lines.append(f"accuracy unknown: no class has two {thing} to test one by the other; record more of each")
         rows = sorted(self.per_class, key=lambda row: -row["gain"])
         width = max(5, *(len(str(row["label"])) for row in rows[:MAX_DRAWN]))
         lines += ["", f"{'class':<{width}}  clips  right  95 % interval"]
         for row in rows[:MAX_DRAWN]:
-            known = f"{row['right']:>5}  {row['low']:.0%} to {row['high']:.0%}" if row["clips"] > 1 else f"{'?':>5}"
+            known = f"{row['right']:>5}  {row['low']:.0%} to {row['high']:.0%}" if row["judged"] else f"{'?':>5}"
             lines.append(f"{row['label']!s:<{width}}  {row['clips']:>5}  {known}")
         if len(rows) > MAX_DRAWN:
             lines.append(f"... and {len(rows) - MAX_DRAWN} more, which need another recording less urgently")

@@ -10,7 +10,7 @@ from html import escape
 
 import numpy as np
 
-from mtslvr.fewshot.report import MAX_LISTED, Report, wilson
+from mtslvr.fewshot.report import MAX_LISTED, Report
 
 COLOURS = ("#4e79a7", "#f28e2b", "#59a14f", "#e15759", "#b07aa1", "#2f9c95", "#d4a017", "#ff7f9d", "#9c755f", "#79706e")
 WIDTH, HEIGHT, EDGE = 560, 300, 22  # of the map, in units of the picture
@@ -26,7 +26,7 @@ def learned(report: Report, colours: Mapping[str, str]) -> str:
     rows = report.per_class
     right, judged = sum(row["right"] for row in rows), len(report.judged)
     if judged:
-        low, high = wilson(right, judged)
+        low, high = report.interval()
         number = f"<p class='big'>{report.accuracy:.0%}</p>"
         text = (
             f"{right} of {judged} sounds are named right by leave-one-out. "
@@ -60,7 +60,7 @@ def notice(lines: Sequence[str]) -> str:
 
 
 def _score(row: Mapping[str, float]) -> str:
-    return f"{row['right']} of {row['clips']} right" if row["clips"] > 1 else "1 sound"
+    return f"{row['right']} of {row['judged']} right" if row["judged"] else "1 sound"
 
 
 def _dot(colour: str) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import subprocess
 import sys
 import time
@@ -481,7 +482,15 @@ def test_report() -> None:
     assert ["dog", "cat", 1] in found["confusions"]
     assert found["low"] < found["accuracy"] < found["high"]
     rows = {row["label"]: row for row in found["per_class"]}
-    assert rows["yak"] == {**rows["yak"], "clips": 1, "right": 0, "accuracy": None, "low": None, "high": None}
+    assert rows["yak"] == {
+        **rows["yak"],
+        "clips": 1,
+        "judged": 0,
+        "right": 0,
+        "accuracy": None,
+        "low": None,
+        "high": None,
+    }
     assert rows["dog"]["clips"] == 7 and rows["dog"]["right"] == 6
     assert json.loads(json.dumps(found)) == found
     text = str(report)
@@ -516,6 +525,19 @@ def test_report_wants_recordings_where_they_help() -> None:
     report = FewShotClassifier().fit(X, y).report()
     assert set(report.record_next[:2]) == {0, 1}
     assert {pair[:2] for pair in report.confusions} <= {(0, 1), (1, 0)}
+
+
+def test_the_interval_counts_groups_and_a_class_of_one_group_is_not_tested() -> None:
+    X, y = clusters(n_classes=3, shots=8, noise=2.0)
+    groups = np.arange(24) // 4
+    groups[:8] = 0  # all of class 0
+    grouped = FewShotClassifier().fit(X, y, groups=groups).report()
+    text = str(grouped)
+    assert "24 clips of 3 classes from 5 groups; 16 tested by leave-one-group-out" in text
+    assert [row["judged"] for row in grouped.per_class] == [0, 8, 8] and math.isnan(grouped.per_class[0]["low"])
+    assert grouped.interval() == pytest.approx(wilson(round(4 * grouped.accuracy), 4))
+    alone = FewShotClassifier().fit(X, y, groups=y).report()
+    assert "accuracy unknown: no class has two groups" in str(alone)
 
 
 def test_near_duplicates_are_told_and_what_they_mean() -> None:
@@ -561,7 +583,9 @@ def test_map_shows_what_separates() -> None:
     targets = np.repeat(np.arange(3), 10)
     features = rng.standard_normal((30, 50))
     features[:, :2] += 9 * np.array([[1, 0], [0, 1], [-1, -1]])[targets]
-    places = np.array(Report.of([0, 1, 2], targets, np.full(30, -1), np.zeros(30), np.zeros(30), features).places)
+    places = np.array(
+        Report.of([0, 1, 2], targets, np.arange(30), np.full(30, -1), np.zeros(30), np.zeros(30), features).places
+    )
     means = np.stack([places[targets == number].mean(0) for number in range(3)])
     nearest = np.linalg.norm(places[:, None] - means, axis=2).argmin(1)
     np.testing.assert_array_equal(nearest, targets)
