@@ -27,6 +27,7 @@ from mtslvr.encoder.model import MTSLVR
 from mtslvr.storage.assets import DEFAULT_MODEL
 from training.augment.chain import AUGMENTATIONS
 from training.evaluation.encoders import NAMES
+from training.studies import fewshot_tables
 from training.studies.describe import measured
 
 ROOT = Path(__file__).parents[2]
@@ -161,16 +162,20 @@ def weights(results: Results) -> str:
     return table(rows)
 
 
+FEWSHOT = {figure.__name__: figure for figure in fewshot_tables.TABLES}
 PARTS = {  # of the results, where it is not the name of the figure
     "peers": "accuracy",
     "mean": "accuracy",
     "spaces": "accuracy",
     "weights": "heads",
+    **dict.fromkeys(FEWSHOT, "fewshot"),
 }
 UNKNOWN = "(not measured yet for these weights)"
 FIGURES: dict[str, Callable[..., str]] = {
     figure.__name__: figure for figure in (accuracy, peers, mean, spaces, robustness, invariance, heads, weights)
 }
+for name, rows in FEWSHOT.items():
+    FIGURES[name] = lambda results, *options, rows=rows: table(rows(results["fewshot"], *options))
 
 
 def filled(page: str, results: Results) -> str:

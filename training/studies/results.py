@@ -46,6 +46,18 @@ def parts(tasks: int, clips: int) -> dict[str, Part]:
     names = ["--encoder", "mtslvr", "logmel", "untrained"]
     shots = ["--shots", "1", "5", "--tasks", str(tasks)]
     both = ["--model", "default", "untrained"]
+    kinds = [
+        "--tasks",
+        "50",
+        "--methods",
+        "ridge",
+        "logistic",
+        "centroid",
+        "--spaces",
+        "combined",
+        "invariant",
+        "variant",
+    ]
     return {
         "accuracy": lambda data, out: evaluate.main(
             [*data, *names, *installed(), *shots, "--json", f"{out}/accuracy.json"]
@@ -61,7 +73,7 @@ def parts(tasks: int, clips: int) -> dict[str, Part]:
             [*data, *both, *shots, *_gaps(out), "--out", str(IMAGES), "--json", f"{out}/heads.json"]
         ),
         "fewshot": lambda data, out: fewshot.main(
-            [*data, "--json", f"{out}/fewshot.json", "--plot", f"{IMAGES}/calibration.png"]
+            [*data, *kinds, "--json", f"{out}/fewshot.json", "--plot", f"{IMAGES}/calibration.png"]
         ),
     }  # fmt: skip
 

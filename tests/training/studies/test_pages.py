@@ -62,8 +62,9 @@ def made() -> dict[str, Any]:
     share = {"weights": [0.5, 0.6], "paper_weights": [0.7, 0.7], "spread": [0.6, 0.6], "best": [0.3, 0.4]}
     mixes = [{"n_shots": shots, "data": list(SETS), **share} for shots in (1, 5)]
     fewshot = [
-        {"data": data, "ways": "5", "shots": 1, "accuracy": {"ridge/combined": 50.0}, "interval": {"ridge/combined": 3.0}}
-        for data in SETS
+        {"data": data, "ways": "5", "shots": shots, "accuracy": {"ridge/combined": 50.0}, "interval": {"ridge/combined": 3.0},
+         "bins": [[10.0, 4.0, 5.0]], "unknown": [0.75, 30.0, 20.4], "suspects": [10, 4, 1]}
+        for data in SETS for shots in (1, 5)
     ]  # fmt: skip
     settings = {"shots": [1, 5], "tasks": 100, "clips": 40}
     return {
@@ -90,6 +91,10 @@ def made() -> dict[str, Any]:
         ("invariance ratio", "| invariant head | 0.26 ± 0.01 |"),
         ("invariance distance", "| invariant head | 5.0 ± 0.1 |"),
         ("heads", "| 5 shots: invariant less variant | -1.3 ± 0.4 | -1.3 ± 0.4 |"),
+        ("confidence", "| 5 ways | 50.0 / 40.0 / 10.0, 10.0 | 50.0 / 40.0 / 10.0, 10.0 |"),
+        ("methods 5", "| ridge, combined | 50.0 ± 2.1 | 50.0 ± 2.1 |"),
+        ("suspects", "| 5 ways |  | 80 / 40 |  |  |"),
+        ("strangers", "| strangers accepted, % | 30 | 30 |"),
         ("weights", "| ridge, scaled features, 1-shot | 0.50 | 0.60 |"),
     ],
 )
