@@ -118,8 +118,13 @@ def test_int8_is_close_smaller_and_another_model(model: MTSLVR, exported: Path, 
     convolutions = [node.input for node in nodes if node.op_type == "Conv"]
     dequantized = {name for node in nodes if node.op_type == "DequantizeLinear" for name in node.output}
     assert all({image, kernel} <= dequantized for image, kernel, *_ in convolutions)
-    first = next(i for i, node in enumerate(nodes) if node.op_type == "Atan")
-    assert not any(node.op_type == "QuantizeLinear" for node in nodes[:first])  # the front end is float32
+    made_by = {name: node for node in nodes for name in node.output}
+    image = made_by[made_by[convolutions[0][0]].input[0]]  # through DequantizeLinear to the QuantizeLinear of the image
+    front_end = [image.input[0]]
+    while front_end:  # all that the image is made of is float32
+        if node := made_by.get(front_end.pop()):
+            assert node.op_type != "QuantizeLinear"
+            front_end += node.input
 
 
 def test_a_classifier_refuses_the_int8_model_where_it_was_fitted_on_the_float32(exported: Path, int8: Path) -> None:
