@@ -169,13 +169,14 @@ PARTS = {  # of the results, where it is not the name of the figure
     "spaces": "accuracy",
     "weights": "heads",
     **dict.fromkeys(FEWSHOT, "fewshot"),
+    "methods": "methods",
 }
 UNKNOWN = "(not measured yet for these weights)"
 FIGURES: dict[str, Callable[..., str]] = {
     figure.__name__: figure for figure in (accuracy, peers, mean, spaces, robustness, invariance, heads, weights)
 }
 for name, rows in FEWSHOT.items():
-    FIGURES[name] = lambda results, *options, rows=rows: table(rows(results["fewshot"], *options))
+    FIGURES[name] = lambda results, *options, name=name, rows=rows: table(rows(results[PARTS[name]], *options))
 
 
 def filled(page: str, results: Results) -> str:

@@ -46,18 +46,8 @@ def parts(tasks: int, clips: int) -> dict[str, Part]:
     names = ["--encoder", "mtslvr", "logmel", "untrained"]
     shots = ["--shots", "1", "5", "--tasks", str(tasks)]
     both = ["--model", "default", "untrained"]
-    kinds = [
-        "--tasks",
-        "50",
-        "--methods",
-        "ridge",
-        "logistic",
-        "centroid",
-        "--spaces",
-        "combined",
-        "invariant",
-        "variant",
-    ]
+    kinds = ["--tasks", "50", "--ways", "5", "--shots", "1", "5", "20", "--methods", "ridge", "logistic", "centroid"]
+    kinds += ["--spaces", "combined", "invariant", "variant"]
     return {
         "accuracy": lambda data, out: evaluate.main(
             [*data, *names, *installed(), *shots, "--json", f"{out}/accuracy.json"]
@@ -73,8 +63,9 @@ def parts(tasks: int, clips: int) -> dict[str, Part]:
             [*data, *both, *shots, *_gaps(out), "--out", str(IMAGES), "--json", f"{out}/heads.json"]
         ),
         "fewshot": lambda data, out: fewshot.main(
-            [*data, *kinds, "--json", f"{out}/fewshot.json", "--plot", f"{IMAGES}/calibration.png"]
+            [*data, "--tasks", "50", "--json", f"{out}/fewshot.json", "--plot", f"{IMAGES}/calibration.png"]
         ),
+        "methods": lambda data, out: fewshot.main([*data, *kinds, "--json", f"{out}/methods.json"]),
     }  # fmt: skip
 
 

@@ -75,6 +75,7 @@ def made() -> dict[str, Any]:
         "invariance": {"settings": settings, "results": ratios},
         "heads": {"heads": heads, "mixes": mixes, "gap": []},
         "fewshot": fewshot,
+        "methods": fewshot,
     }
 
 
