@@ -113,12 +113,12 @@ def _ridge(features: Floats, targets: Numbers, strength: float) -> Linear:
     factor = cho_factor(gram)
     weights = cho_solve(factor, class_sums(centred, targets).T).T
     spread = solve_triangular(factor[0], centred.T, trans="T")  # hat matrix H = spread.T @ spread + 1 / n
-    residuals = indicators - shares - centred @ weights.T
+    residuals, counts = indicators - shares - centred @ weights.T, indicators.sum(0)
 
     def without(clips: Numbers) -> Floats:
         block, own = spread[:, clips], indicators[clips]
         system = (1 + ROUNDING) * np.eye(len(clips)) - block.T @ block - 1 / len(targets)
-        others = (indicators.sum(0) - own.sum(0)) / (len(targets) - len(clips))  # their shares
+        others = (counts - own.sum(0)) / (len(targets) - len(clips))  # their shares
         return np.asarray(own - np.linalg.solve(system, residuals[clips]) - others + 1 / len(shares))
 
     return Linear(weights, 1 / len(shares) - weights @ centre, without)

@@ -19,7 +19,8 @@ from mtslvr.fewshot.duplicates import Duplicates
 from mtslvr.fewshot.linear import Floats, Numbers
 from mtslvr.fewshot.picture import MAX_DRAWN, plane
 
-# Of ten labels, one of them swapped, this finds a third to a half of the swapped ones, and 7 to 9 of 10 that it finds are (docs/fewshot.md).
+# The odds against a label that make it suspect. With a tenth of the labels swapped and five classes, 9 in 10 of the suspects are
+# swapped ones, and a quarter (2 shots) to a half of the swapped are found; of more classes, fewer (docs/fewshot.md).
 SUSPECT = 20.0
 MAX_LISTED = 5  # of confusions, suspects and so on that the text names
 

@@ -467,6 +467,14 @@ def test_speed() -> None:
     assert fastest(FewShotClassifier(method="centroid")) < 0.05
 
 
+@pytest.mark.slow
+def test_many_classes_take_seconds() -> None:
+    X, y = clusters(n_classes=400, shots=10, width=400)
+    start = time.process_time()
+    FewShotClassifier().fit(X, y)
+    assert time.process_time() - start < 4
+
+
 # report
 
 
