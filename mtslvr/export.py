@@ -247,4 +247,22 @@ def _quantized(graph: ModelProto, waves: np.ndarray) -> ModelProto:
             op_types_to_quantize=["Conv", "Add", "Relu", "MaxPool"],
             nodes_to_exclude=frontend_nodes,
         )
-        return onnx.load(after)
+        return _small_readouts(onnx.load(after))
+
+
+def _small_readouts(model: ModelProto) -> ModelProto:
+    """The graph with the readouts' weights stored in int8, a scale per feature; they are float32 again before they are used."""
+    import onnx
+    from onnx import numpy_helper
+
+    graph = model.graph
+    weights = {tensor.name: tensor for tensor in graph.initializer}
+    for node in [node for node in graph.node if node.op_type == "Gemm"]:
+        name = node.input[1]
+        values = numpy_helper.to_array(weights[name])  # [features, inputs]
+        scale = np.maximum(np.abs(values).max(1), np.finfo(np.float32).tiny) / 127
+        stored = {f"{name}_int8": np.round(values / scale[:, None]).astype(np.int8), f"{name}_scale": scale}
+        graph.initializer.remove(weights[name])
+        graph.initializer.extend(numpy_helper.from_array(value, key) for key, value in stored.items())
+        graph.node.insert(0, onnx.helper.make_node("DequantizeLinear", list(stored), [name], axis=0))
+    return model

@@ -108,7 +108,7 @@ def test_any_length_and_batch(model: MTSLVR, exported: Path, n: int) -> None:
 
 def test_int8_is_close_smaller_and_another_model(model: MTSLVR, exported: Path, int8: Path) -> None:
     other = MTSLVR.from_pretrained(int8)
-    assert int8.stat().st_size < 0.5 * exported.stat().st_size  # convolutions take a quarter; the readout stays float32
+    assert int8.stat().st_size < 0.35 * exported.stat().st_size
     assert other.fingerprint != model.fingerprint
     assert len(other.fingerprint) == 16
     found, expected = torch.from_numpy(other.embed(DEMO)), torch.from_numpy(model.embed(DEMO))
