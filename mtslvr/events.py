@@ -131,7 +131,7 @@ def detect_like(
     model: MTSLVR | str | os.PathLike[str] | None = None,
     window: float | None = None,
     hop: float | None = None,
-    threshold: float = 0.8,
+    threshold: float = 0.7,
     min_duration: float = 0.5,
     sample_rate: float | None = None,
     batch_size: int = 16,

@@ -40,8 +40,7 @@ def main() -> None:
     normal = NearestNeighbors(n_neighbors=1).fit(examples[names == "normal"])
     distance = normal.kneighbors(windows)[0][:, 0]
     # 2. With a few examples of two faults: which is it? 3. And what is unlike all of them?
-    # A fault is a change of one and the same sound: the variant head. Logistic regression weighs the classes alike, however many clips they have.
-    classifier = mtslvr.fit_fewshot(examples, names, model=model, space="variant", method="logistic")
+    classifier = mtslvr.fit_fewshot(examples, names, model=model)
     named = classifier.predict(windows)
     with_unknown = classifier.predict(windows, reject="auto")
     print(f"learnt from {dict(Counter(names.tolist()))}; {len(windows)} windows: {dict(Counter(named.tolist()))}")

@@ -69,7 +69,7 @@ def add_commands(commands: Commands) -> None:
     command.add_argument(
         "--threshold",
         type=float,
-        help="minimum probability of an event (default: 0.5; with --several 0.25, with --examples 0.8)",
+        help="minimum probability of an event (default: 0.5; with --several 0.25, with --examples 0.7)",
     )
     command.add_argument(
         "--min-duration", type=float, default=0.5, help="seconds of the shortest event and of the shortest gap in one"

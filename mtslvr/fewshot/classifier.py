@@ -82,8 +82,8 @@ class FewShotClassifier(Fitted, ClassifierMixin, BaseEstimator):
 
     Args:
         space: columns used; "combined" takes both heads, "invariant" or "variant" one of them.
-        method: "ridge", least squares to the classes' indicators with an L2 penalty, solved in closed form; "logistic",
-            multinomial logistic regression with the same; "centroid", the nearest class mean.
+        method: "ridge", least squares to the classes' indicators with an L2 penalty, solved in closed form, classes of
+            unequal size on a level; "logistic", multinomial logistic regression with the same; "centroid", the nearest class mean.
         n_invariant: columns of the invariant head, which come first; None asks the model, and without one takes half of
             them. 0, or an odd number of columns, means an embedding of one head, which knows "combined" only.
         C: inverse strength of the penalty of "ridge" and "logistic"; > 0.

@@ -13,11 +13,9 @@ from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 from scipy.spatial.distance import cdist
 
-from mtslvr.fewshot.linear import Floats, Numbers
+from mtslvr.fewshot.evidence import MIN_COSINE, Floats, Numbers
 
-# The encoder's spaces: 9 in 10 pairs of recordings of a class are further apart, half of the repetitions of a word by one speaker
-# are not (docs/fewshot.md). With embeddings that all lie close together the unit of novelty decides.
-MIN_COSINE = 0.9
+# With embeddings that all lie close together, and so within MIN_COSINE, the unit of novelty decides.
 MAX_DISTANCE = 0.75  # in units of novelty: the distance between clips of neighbouring classes
 
 

@@ -11,15 +11,15 @@ from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.linalg import cho_factor, cho_solve, solve_triangular
+from scipy.linalg import cho_factor, solve_triangular
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import LogisticRegression
 from tqdm import tqdm
 
+from mtslvr.fewshot.evidence import Evidence
+from mtslvr.fewshot.evidence import Floats as Floats
+from mtslvr.fewshot.evidence import Numbers as Numbers
 from mtslvr.fewshot.labels import MANY_CLASSES
-
-Floats = NDArray[np.float64]
-Numbers = NDArray[np.intp]
 
 MAX_STRENGTH = 1e12  # and its inverse the least
 METHODS = ("ridge", "logistic", "centroid")
@@ -97,31 +97,45 @@ def leave_out(linear: Linear, targets: Numbers, groups: NDArray[np.int64]) -> Fl
 
 
 def _ridge(features: Floats, targets: Numbers, strength: float) -> Linear:
-    """Least squares to indicators of the classes, plus |weights|^2 / strength.
+    """Least squares to indicators of the classes, plus |weights|^2 / strength, with classes of unequal size on a level.
 
-    Every clip weighs the same, and the shares of the classes are taken out of the scores again, so that a large class is
-    not preferred: on unbalanced tasks of real sound that is better than weights by class (docs/fewshot.md).
+    In the fit every clip weighs the same. Its intercept, the shares of the classes, would prefer a large class; scores instead are
+    0 at the mean of the class means, and each class's are divided by its size, both weighed by what its clips tell of it (see
+    `evidence`). With equal classes nothing of that changes a decision.
 
     Without the clips G the residuals of G are (I - H_GG)^-1 (y - f)_G, f = H y being the fit: exact, as the penalty and the features
-    do not depend on the support set.
+    do not depend on the support set. The fit anywhere else changes by -H_.G times them.
     """
-    indicators = np.eye(targets.max() + 1)[targets]
-    centre, shares = features.mean(0), indicators.mean(0)
+    n, counts, evidence = len(targets), np.bincount(targets), Evidence(features, targets)
+    indicators = np.eye(len(counts))[targets]
+    centre = features.mean(0)
     centred = features - centre
     gram = centred.T @ centred
     gram.flat[:: len(gram) + 1] += 1 / strength
-    factor = cho_factor(gram)
-    weights = cho_solve(factor, class_sums(centred, targets).T).T
-    spread = solve_triangular(factor[0], centred.T, trans="T")  # hat matrix H = spread.T @ spread + 1 / n
-    residuals, counts = indicators - shares - centred @ weights.T, indicators.sum(0)
+    factor = cho_factor(gram)[0]
+    spread = solve_triangular(factor, centred.T, trans="T")  # hat matrix H = spread.T @ spread + 1 / n
+    sums = class_sums(spread.T, targets)  # [C, d]
+    fitted = spread.T @ sums.T  # without the intercept, counts / n
+    residuals = indicators - counts / n - fitted
+    worth = evidence.of_all / counts  # of a clip, by class
+    products = sums @ sums.T
+    middle = worth @ products
 
     def without(clips: Numbers) -> Floats:
-        block, own = spread[:, clips], indicators[clips]
-        system = (1 + ROUNDING) * np.eye(len(clips)) - block.T @ block - 1 / len(targets)
-        others = (counts - own.sum(0)) / (len(targets) - len(clips))  # their shares
-        return np.asarray(own - np.linalg.solve(system, residuals[clips]) - others + 1 / len(shares))
+        own, block = indicators[clips], spread[:, clips].T @ spread[:, clips]
+        change = np.linalg.solve((1 + ROUNDING) * np.eye(len(clips)) - block - 1 / n, residuals[clips])
+        told, numbers = evidence.without(clips), np.unique(targets[clips])
+        left = told / np.maximum(counts - own.sum(0), 1)  # worth of a clip of the others
+        # The fit at the others' middle: that of all clips, times `total`, and then what changes without these.
+        at_middle = middle + (left - worth)[numbers] @ products[numbers] - (own @ left) @ fitted[clips]
+        hat = fitted[clips] @ left - block @ (own @ left)
+        total = told.sum()
+        at_middle = counts / n + at_middle / total - (hat / total + 1 / n) @ change
+        return np.asarray((own - change - at_middle) * left * (n - len(clips)) / total)
 
-    return Linear(weights, 1 / len(shares) - weights @ centre, without)
+    scale = worth * n / evidence.of_all.sum()  # 1 where classes are equal
+    weights = scale[:, None] * solve_triangular(factor, sums.T).T
+    return Linear(weights, -weights @ (scale @ class_sums(features, targets) / n), without)
 
 
 def _centroid(features: Floats, targets: Numbers) -> Linear:

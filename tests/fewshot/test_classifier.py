@@ -102,11 +102,23 @@ def test_learns(method: str, shots: int) -> None:
     assert classifier.score(queries, truth) > (0.7 if shots == 1 else 0.95)
 
 
+def values(features: np.ndarray, targets: np.ndarray) -> np.ndarray:
+    """What a clip of each class is worth, 1 in the mean over clips: n clips n / (n + 8), near-duplicates among them counted once."""
+    worth = []
+    for number in range(targets.max() + 1):
+        clips = features[targets == number]
+        unit = [clip / np.linalg.norm(clip) for clip in clips]
+        n_different = sum(1 / sum(float(a @ b) > 0.9 for b in unit) for a in unit)
+        worth.append(n_different / (n_different + 8) / len(clips))
+    return np.array(worth) / np.mean([worth[number] for number in targets])
+
+
 @pytest.mark.parametrize("shape", [(12, 30), (40, 6)], ids=["wide", "tall"])
 def test_ridge_minimises_its_loss(shape: tuple[int, int]) -> None:
     rng = np.random.default_rng(0)
     features, targets = rng.standard_normal(shape), np.arange(shape[0]) % 7 % 3  # 3 classes, unbalanced
     found = linear.fit("ridge", features, targets, 10.0)
+    scale = values(features, targets)
     for number in range(3):
 
         def loss(w: np.ndarray, number: int = number) -> float:
@@ -114,8 +126,9 @@ def test_ridge_minimises_its_loss(shape: tuple[int, int]) -> None:
             return float((errors**2).sum() + (w[:-1] ** 2).sum() / 10.0)
 
         best = minimize(loss, np.zeros(shape[1] + 1), options={"gtol": 1e-8}).x
-        np.testing.assert_allclose(found.weights[number], best[:-1], atol=1e-5)
-        np.testing.assert_allclose(found.biases[number], best[-1] - (targets == number).mean() + 1 / 3, atol=1e-5)
+        np.testing.assert_allclose(found.weights[number], scale[number] * best[:-1], atol=1e-5)
+    middle = sum(scale[number] * features[targets == number].sum(0) for number in range(3)) / len(targets)
+    np.testing.assert_allclose(found.weights @ middle + found.biases, 0, atol=1e-12)
 
 
 # Class 2 has one clip; class 0 is all of group 3, which holds clips of class 1 too.
@@ -128,7 +141,9 @@ GROUPED = np.array([0, 0, 1, 1, 1, 1, 2, 3, 3, 3, 3]), np.array([3, 3, 3, 4, 4, 
 def test_leave_one_out_is_a_fit_without_the_clip(method: str, width: int, grouped: bool) -> None:
     rng = np.random.default_rng(0)
     targets, groups = GROUPED if grouped else (np.array([0, 0, 1, 1, 1, 1, 2, 3, 3, 3, 3]), np.arange(11))
-    features = linear.unit_heads(rng.standard_normal((11, width)), [width])
+    features = rng.standard_normal((11, width))
+    features[[3, 8, 9]] = features[[4, 7, 7]] + 0.1  # near-duplicates, of other groups and of the same
+    features = linear.unit_heads(features, [width])
     scores = linear.leave_out(linear.fit(method, features, targets, 10.0), targets, groups)
     unjudged = [0, 1, 6] if grouped else [6]  # no other clip of their class
     np.testing.assert_array_equal(np.flatnonzero(np.isnan(scores).any(1)), unjudged)
@@ -259,6 +274,37 @@ def test_unbalanced_shots_do_not_favour_the_large_class() -> None:
     chosen = np.r_[0:41, 41:43]  # 41 shots against 2
     named = FewShotClassifier().fit(X[chosen], y[chosen]).predict(queries)
     assert 0.25 < (named == 0).mean() < 0.75
+
+
+def recall(X: np.ndarray, y: np.ndarray, queries: np.ndarray, truth: np.ndarray) -> np.ndarray:
+    named = FewShotClassifier().fit(X, y).predict(queries)
+    return np.array([(named == number)[truth == number].mean() for number in range(truth.max() + 1)])
+
+
+@pytest.mark.parametrize("noise", [1.0, 3.0])
+def test_classes_of_unequal_size_are_on_a_level(noise: float) -> None:
+    """Recall may not hang on the number of examples more than what they teach; with wide classes and with tight ones."""
+    found = []
+    for seed in range(30):
+        means = np.random.default_rng([seed, 1]).standard_normal((2, 200))
+        rng = np.random.default_rng(seed)
+        y, truth = np.repeat([0, 1], [3, 30]), np.repeat([0, 1], 50)
+        X, queries = (means[c] + noise * rng.standard_normal((len(c), 200)) for c in (y, truth))
+        found.append(recall(X, y, queries, truth))
+    assert abs(np.diff(np.mean(found, 0))[0]) < 0.1, np.mean(found, 0)
+
+
+def test_near_duplicates_do_not_make_a_class_smaller() -> None:
+    """A motor heard twenty times says as much of it as heard once: its new sounds are no alarms, for all that they differ from those."""
+    found = []
+    for seed in range(30):
+        rng = np.random.default_rng(seed)
+        means = rng.standard_normal((2, 200))
+        y, truth = np.repeat([0, 1], [3, 60]), np.repeat([0, 1], 50)
+        X, queries = (means[c] + 2 * rng.standard_normal((len(c), 200)) for c in (y, truth))
+        X[3:] = np.repeat(X[3:6], 20, 0) + 0.1 * rng.standard_normal((60, 200))
+        found.append(recall(X, y, queries, truth))
+    assert abs(np.diff(np.mean(found, 0))[0]) < 0.1, np.mean(found, 0)
 
 
 def test_the_order_and_company_of_queries_do_not_count() -> None:

@@ -17,6 +17,7 @@ from sklearn.linear_model import SGDClassifier
 from torch import Tensor
 
 from mtslvr.fewshot import FewShotClassifier
+from mtslvr.fewshot.evidence import MIN_COSINE, WITHIN
 from mtslvr.fewshot.labels import MANY_CLASSES
 from training.evaluation.episodes import Episodes
 
@@ -104,7 +105,20 @@ def ridge(products: Tensor, n_ways: int, n_shots: int) -> Tensor:
     """Scores of the queries by least squares to the classes' indicators, L2 penalty: [n_tasks, n_queries, n_ways]."""
     n_support = n_ways * n_shots
     kernel, queries = products[:, :n_support], products[:, n_support:]
-    return (queries - kernel.mean(1, keepdim=True)) @ ridge_duals(kernel, n_ways, n_shots)
+    worth = values(kernel, n_ways, n_shots)
+    middle = (kernel * worth.repeat_interleave(n_shots, 1)[..., None]).mean(1, keepdim=True)
+    return (queries - middle) @ ridge_duals(kernel, n_ways, n_shots) * worth[:, None]
+
+
+def values(kernel: Tensor, n_ways: int, n_shots: int) -> Tensor:
+    """What a clip of each class is worth, by `mtslvr.fewshot.evidence`: [n_tasks, n_ways], 1 in the mean."""
+    norms = kernel.diagonal(dim1=1, dim2=2).clamp_min(0).sqrt()
+    near = kernel > MIN_COSINE * norms[:, None] * norms[..., None]
+    classes = torch.arange(n_ways).repeat_interleave(n_shots)
+    near = near & (classes == classes[:, None]) | torch.eye(len(classes), dtype=torch.bool)
+    n_different = (1 / near.sum(-1)).unflatten(-1, (n_ways, n_shots)).sum(-1).to(kernel.dtype)
+    worth = n_different / (n_different + WITHIN)
+    return worth / worth.mean(-1, keepdim=True)
 
 
 def ridge_duals(kernel: Tensor, n_ways: int, n_shots: int) -> Tensor:

@@ -153,7 +153,7 @@ def run(args: argparse.Namespace) -> None:
     true = [marked(scene)[1] if as_marked else scene.events for scene in scenes]
     windows = [None] if args.window is None else args.window
     hops = [None] if args.hop is None else args.hop
-    thresholds = args.threshold or [0.8 if as_marked else 0.25 if args.several else 0.5]
+    thresholds = args.threshold or [0.7 if as_marked else 0.25 if args.several else 0.5]
     learned = [("auto", "none")] if as_marked else list(itertools.product(args.background, args.reject))
     rows = []
     for (background, reject), window, hop, threshold, min_duration in itertools.product(
@@ -201,7 +201,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--window", nargs="+", type=float, help="seconds; default: as the examples")
     parser.add_argument("--hop", nargs="+", type=float, help="seconds; default: as `detect` chooses")
     parser.add_argument(
-        "--threshold", nargs="+", type=float, help="default: 0.5; 0.25 with --several, 0.8 with examples marked"
+        "--threshold", nargs="+", type=float, help="default: 0.5; 0.25 with --several, 0.7 with examples marked"
     )
     parser.add_argument("--min-duration", nargs="+", type=float, default=[0.5])
     parser.add_argument("--shots", type=int, default=5)

@@ -15,7 +15,7 @@ import torch
 
 from training.evaluation.episodes import Episodes
 from training.evaluation.report import interval
-from training.evaluation.solvers import CHUNK, paper_classifier, ridge, ridge_duals, unit
+from training.evaluation.solvers import CHUNK, paper_classifier, ridge, ridge_duals, unit, values
 
 SHARES = np.linspace(0, 1, 11)  # s, of the invariant head
 
@@ -94,7 +94,8 @@ def head_weights(
     found = []
     for chunk in torch.from_numpy(support).split(max(1, CHUNK // (support.shape[1] * features.shape[1]))):
         parts = [unit(column[chunk].double()) for column in columns]
-        duals = ridge_duals(sum((part @ part.mT for part in parts), torch.zeros(())), n_ways, n_shots)
+        kernel = sum((part @ part.mT for part in parts), torch.zeros(()))
+        duals = ridge_duals(kernel, n_ways, n_shots) * values(kernel, n_ways, n_shots)[:, None]
         mass = torch.stack([(part.mT @ duals).abs().sum((1, 2)) for part in parts], 1)
         found.append(mass / mass.sum(1, keepdim=True))
     return torch.cat(found).numpy()

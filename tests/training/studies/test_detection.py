@@ -208,6 +208,6 @@ def test_the_command(folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture
     )
     printed = capsys.readouterr().out.splitlines()
     assert printed[0].startswith("1 recordings of 60 s, ") and printed[0].endswith("5 examples per label; %, and s")
-    assert printed[3].split()[:6] == ["auto", "none", "1", "1", "0.8", "0.5"]
+    assert printed[3].split()[:6] == ["auto", "none", "1", "1", "0.7", "0.5"]
     with pytest.raises(SystemExit, match="error: tones: too few clips"):
         main([*command, "--shots", "9", "--data", f"tones={folder}"])
