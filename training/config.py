@@ -14,6 +14,8 @@ class PretrainConfig:
     """Everything that decides a run's result. The defaults are the paper's MT-Parallel with SimCLR, as it was run (section 4)."""
 
     # network
+    init: str = ""  # a model to go on from: its folder, its Hub name, or "default"; "": random weights
+    readout: str = "linear"  # the paper's; or "pooled"
     adapter: str = "parallel"  # "none" | "bn" | "series" | "parallel"
     n_heads: int = 2  # 1: a single task, or both tasks on one head (MT-Simple)
     # objectives: the contrastive task trains the first head, the predictive one the last
@@ -23,6 +25,10 @@ class PretrainConfig:
     comparison_weight: float = (
         0.0  # of predicting how the two views' parameters differ, on the last head; not in the paper
     )
+    teachers: tuple[
+        str, ...
+    ] = ()  # whose vectors the first head also predicts; see training/teachers.py; not in the paper
+    taught_weight: float = 1.0
     # data
     seconds: float = 5.0  # crop
     synthetic: float = 0.0  # share of each batch that is synthetic sound; 1: no corpus is needed
@@ -68,6 +74,7 @@ class PretrainConfig:
             "schedule": ("oscillating", "cosine"),
             "precision": ("float32", "bfloat16", "auto"),
             "n_heads": (1, 2),
+            "readout": ("linear", "pooled"),
         }
         for name, known in choices.items():
             if getattr(self, name) not in known:
@@ -77,7 +84,9 @@ class PretrainConfig:
         for name in ("per_source", "loudest", "seconds", "lr", "steps", "batch", "accumulate", "n_validation"):
             if not getattr(self, name) > 0:
                 raise ValueError(f"{name} is {getattr(self, name)}, expected more than 0")
-        for name in ("predictive_weight", "comparison_weight"):
+        if self.teachers and self.synthetic:
+            raise ValueError(f"synthetic is {self.synthetic}, expected 0: teachers have heard the corpus only")
+        for name in ("predictive_weight", "comparison_weight", "taught_weight"):
             if not getattr(self, name) >= 0:
                 raise ValueError(f"{name} is {getattr(self, name)}, expected 0 or more")
         if not self.gain_db[0] <= self.gain_db[1]:
@@ -97,4 +106,4 @@ class PretrainConfig:
 
 def loss_weights(config: Mapping[str, Any]) -> dict[str, float]:
     """What the loss is made of: the weight of each part, from a PretrainConfig as a dictionary."""
-    return {"contrastive": 1.0, "predictive": config["predictive_weight"], "comparison": config["comparison_weight"]}
+    return {"contrastive": 1.0} | {name: config[f"{name}_weight"] for name in ("predictive", "comparison", "taught")}

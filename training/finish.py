@@ -33,6 +33,7 @@ def export(run: Run, network: AdapterResNet18, frontend: Frontend, corpus: Corpu
         frontend.mean,
         frontend.std,
         training_summary(run.config, lines, corpus, step, device),
+        network.readout,
     )
     MTSLVR(config, network).save_pretrained(run.folder / "model", half=True)
     plot_curves(lines, run.folder / "curves.png")
@@ -52,6 +53,8 @@ def training_summary(
     objective = f"{config['contrastive']} + {weights['predictive']:g} x augmentation prediction"
     if weights["comparison"]:
         objective += f" + {weights['comparison']:g} x parameter comparison"
+    if config["teachers"]:
+        objective += f" + {weights['taught']:g} x taught by {', '.join(config['teachers'])}"
     summary = {
         "objective": objective,
         "sound": sound,
@@ -94,7 +97,12 @@ def plot_curves(lines: list[dict[str, Any]], path: Path) -> None:
     losses, accuracies, rates = figure.subplots(1, 3)
     for split, style in (("train", {"alpha": 0.35, "linewidth": 1}), ("validation", {"marker": ".", "linewidth": 1.5})):
         chosen = [line for line in lines if line["split"] == split]
-        for colour, name in (("tab:blue", "contrastive"), ("tab:orange", "predictive"), ("tab:green", "comparison")):
+        for colour, name in (
+            ("tab:blue", "contrastive"),
+            ("tab:orange", "predictive"),
+            ("tab:green", "comparison"),
+            ("tab:red", "taught"),
+        ):
             points = [(line["step"], line[name]) for line in chosen if name in line]
             if points:
                 losses.plot(*zip(*points, strict=True), color=colour, label=f"{name}, {split}", **style)

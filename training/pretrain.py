@@ -24,6 +24,7 @@ from torch.nn.parallel import DistributedDataParallel
 from tqdm import tqdm
 
 from mtslvr.encoder.adapters import AdapterResNet18
+from mtslvr.encoder.model import MTSLVR
 from training.config import PretrainConfig, loss_weights
 from training.corpus.reader import Corpus
 from training.finish import export
@@ -37,6 +38,7 @@ from training.objectives import (
 )
 from training.precision import faster
 from training.run import Run, StopOnSignal, read_config, started_with
+from training.taught import Taught
 from training.views import Views
 
 VALIDATION_SEED = 2**40  # seeds from here on are the validation set's; training's stay far below
@@ -44,12 +46,18 @@ SEED_STRIDE = 1_000_003  # between the seeds of consecutive batches, so that run
 
 
 class Learner(nn.Module):
-    """The encoder and its objectives. Images of two views of the same sounds in, losses and the accuracy per augmentation out."""
+    """The encoder and its objectives. Images of two views of the same sounds in, losses and the accuracy per augmentation out.
 
-    def __init__(self, config: PretrainConfig) -> None:
+    Args:
+        teachers: widths of the vectors of those whose hearing is predicted.
+    """
+
+    def __init__(self, config: PretrainConfig, teachers: Mapping[str, int] | None = None) -> None:
         super().__init__()
         self.head_dim = 1000 // config.n_heads
-        self.network = AdapterResNet18(config.adapter, config.n_heads, self.head_dim)  # type: ignore[arg-type]
+        self.network = AdapterResNet18(config.adapter, config.n_heads, self.head_dim, config.readout)  # type: ignore[arg-type]
+        # Vectors of the pooled readout have unit norm: brought to that of features of unit deviation, as the objectives' layers expect.
+        self.scale = self.head_dim**0.5 if config.readout == "pooled" else 1.0
         self.contrastive: nn.Module | None = None
         if config.contrastive == "simclr":
             self.contrastive = SimCLR(self.head_dim, temperature=config.temperature)
@@ -57,9 +65,14 @@ class Learner(nn.Module):
             self.contrastive = SimSiam(self.head_dim)
         self.predictive = AugmentationPrediction(self.head_dim) if config.predictive_weight else None
         self.comparison = ParameterComparison(self.head_dim) if config.comparison_weight else None
+        self.taught = Taught(self.head_dim, teachers) if teachers else None
 
-    def forward(self, view1: Tensor, view2: Tensor, labels: Tensor, differences: Tensor) -> dict[str, Tensor]:
-        features = [self.network(view) for view in (view1, view2)]  # one at a time: batch norm sees one view
+    def forward(
+        self, view1: Tensor, view2: Tensor, labels: Tensor, differences: Tensor, heard: Tensor
+    ) -> dict[str, Tensor]:
+        features = [
+            self.scale * self.network(view) for view in (view1, view2)
+        ]  # one at a time: batch norm sees one view
         results = {}
         if self.contrastive is not None:
             results["contrastive"] = self.contrastive(*(h[:, : self.head_dim] for h in features))
@@ -69,6 +82,8 @@ class Learner(nn.Module):
             results["accuracy"] = torch.stack([accuracy(one, labels) for one in logits]).mean(0).detach()
         if self.comparison is not None:
             results["comparison"] = self.comparison(*(h[:, -self.head_dim :] for h in features), differences)
+        if self.taught is not None:
+            results["taught"] = self.taught(*(h[:, : self.head_dim] for h in features), heard)
         return results
 
 
@@ -82,6 +97,26 @@ def total_loss(results: Mapping[str, Tensor], weights: Mapping[str, float]) -> T
     if unknown := sorted(set(losses) - set(weights)):
         raise ValueError(f"no weight for the loss {unknown[0]!r}; there are weights for {', '.join(weights)}")
     return torch.stack([weights[name] * loss for name, loss in losses.items()]).sum()
+
+
+def start_from(network: AdapterResNet18, name: str) -> None:
+    """Copy a model's weights into the network: all but its readouts where those are of another kind.
+
+    Raises:
+        ValueError: the model has another network.
+    """
+    weights = MTSLVR.from_pretrained(None if name == "default" else name).network.state_dict()
+    ours = network.state_dict()
+    kept = {
+        key: tensor
+        for key, tensor in weights.items()
+        if not key.startswith("heads.") or tensor.shape == ours[key].shape
+    }
+    missing, unknown = network.load_state_dict(kept, strict=False)
+    if unknown or any(not key.startswith("heads.") for key in missing):
+        raise ValueError(
+            f"{name} has another network than this run's: expected one with adapter={network.adapter!r}, n_heads={network.n_heads}"
+        )
 
 
 @torch.no_grad()
@@ -122,7 +157,7 @@ def pretrain(config: PretrainConfig, corpus_folder: str | None, out: Path, devic
         config = dataclasses.replace(config, precision=chosen)
     whole, corpus, held_out = None, None, None
     if corpus_folder is not None:
-        whole = Corpus(corpus_folder)
+        whole = Corpus(corpus_folder).taught_by(config.teachers) if config.teachers else Corpus(corpus_folder)
         corpus, held_out = (part.to(device) for part in whole.split(config.validation, config.seed))
     elif config.synthetic < 1:
         raise ValueError("this run needs sound: give --corpus PACKED (made by training.corpus), or set synthetic=1")
@@ -136,7 +171,10 @@ def pretrain(config: PretrainConfig, corpus_folder: str | None, out: Path, devic
     validation_views.frontend = views.frontend
 
     torch.manual_seed(config.seed)  # the initial weights
-    learner = Learner(config).to(device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    learner = Learner(config, None if whole is None else whole.teachers)
+    if config.init:
+        start_from(learner.network, config.init)
+    learner = learner.to(device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     optimizer = torch.optim.Adam(learner.parameters(), config.lr, weight_decay=config.weight_decay)
     progress = Progress()
     keeps = config.patience > 0 or config.average_last > 0

@@ -20,7 +20,7 @@ class Views:
     """Batches of augmented pairs. What a batch holds follows from its seed alone, so a resumed run sees what it would have seen.
 
     Calling it gives the images of both views, float32 [n, 3, 128, T] in channels_last order, their labels [n, 7], the same for both,
-    and how their parameters differ, [n, 7] (augment.differences).
+    how their parameters differ, [n, 7] (augment.differences), and what the corpus's teachers heard in the clean crops, [n, D] (D is 0 without any).
     """
 
     def __init__(self, config: PretrainConfig, corpus: Corpus | None, n: int, device: torch.device) -> None:
@@ -29,18 +29,21 @@ class Views:
         self.frontend = Frontend(mean, std).to(device)
 
     @torch.no_grad()
-    def __call__(self, seed: int) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    def __call__(self, seed: int) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
         on_host = torch.Generator().manual_seed(seed)
         on_device = torch.Generator(self.device).manual_seed(seed + DEVICE_SEED)  # or, on a CPU, both would draw alike
         length = round(self.config.seconds * SAMPLE_RATE)
         n_synthetic = self.n if self.corpus is None else round(self.config.synthetic * self.n)
-        waves = []
+        waves, heard = [], torch.empty(self.n, 0, device=self.device)
         if n_synthetic:
             waves.append(synthesize(n_synthetic, length, on_device))
         if self.corpus is not None and n_synthetic < self.n:
             n_real = self.n - n_synthetic
             how = (self.config.balance, self.config.per_source, self.config.loudest)
-            waves.append(self.corpus.crops(n_real, length, on_device, *how))
+            places = self.corpus.places(n_real, length, on_device, *how)
+            waves.append(self.corpus.cut(*places, length))
+            if self.config.teachers:
+                heard = self.corpus.hear(*places, length)
         chain = sample_chain(self.n, on_host, exclude=self.config.exclude)
         both = chain.repeat(2)  # the same chain for both views, other parameters
         parameters = sample_parameters(both, length, on_host, self.config.strengths)
@@ -52,4 +55,4 @@ class Views:
         images = self.frontend(augmented)
         view1, view2 = images.contiguous(memory_format=torch.channels_last).chunk(2)
         targets = differences(chain, parameters, length, self.config.strengths)
-        return view1, view2, chain.labels.to(self.device), targets.to(self.device)
+        return view1, view2, chain.labels.to(self.device), targets.to(self.device), heard

