@@ -18,6 +18,7 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
 import mtslvr
+from mtslvr.storage.assets import MODELS
 
 pytestmark = pytest.mark.slow
 
@@ -89,8 +90,8 @@ def test_the_wheel_is_the_package(built: dict[str, Path]) -> None:
     assert {name.split("/")[0] for name in names} == {"mtslvr", about}
     assert {path.relative_to(ROOT).as_posix() for path in (ROOT / "mtslvr").rglob("*.py")} <= names
     assert sum(name.endswith(".ogg") for name in names) == 30
-    assert {"mtslvr/py.typed", "mtslvr/assets/default/model.safetensors"} <= names
-    for name in ("LICENSE", "mtslvr/assets/demo/SOURCES.md", "mtslvr/assets/default/README.md"):
+    assert {"mtslvr/py.typed", *(f"mtslvr/assets/{model}/model.safetensors" for model in MODELS)} <= names
+    for name in ("LICENSE", "mtslvr/assets/demo/SOURCES.md", *(f"mtslvr/assets/{model}/README.md" for model in MODELS)):
         assert f"{about}/licenses/{name}" in names
     assert built["wheel"].stat().st_size < MAX_WHEEL
 

@@ -14,7 +14,7 @@ class PretrainConfig:
     """Everything that decides a run's result. The defaults are the paper's MT-Parallel with SimCLR, as it was run (section 4)."""
 
     # network
-    init: str = ""  # a model to go on from: its folder, its Hub name, or "default"; "": random weights
+    init: str = ""  # a model to go on from, see MTSLVR.from_pretrained; "": random weights
     readout: str = "linear"  # the paper's; or "pooled"
     adapter: str = "parallel"  # "none" | "bn" | "series" | "parallel"
     n_heads: int = 2  # 1: a single task, or both tasks on one head (MT-Simple)

@@ -105,7 +105,7 @@ def start_from(network: AdapterResNet18, name: str) -> None:
     Raises:
         ValueError: the model has another network.
     """
-    weights = MTSLVR.from_pretrained(None if name == "default" else name).network.state_dict()
+    weights = MTSLVR.from_pretrained(name).network.state_dict()
     ours = network.state_dict()
     kept = {
         key: tensor

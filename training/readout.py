@@ -157,7 +157,7 @@ def main() -> None:
     args = parser.parse_args()
     start = time.monotonic()
     model = refit(
-        MTSLVR.from_pretrained(None if args.model == "default" else args.model),
+        MTSLVR.from_pretrained(args.model),
         Corpus(args.corpus),
         args.seed,
         args.crops,

@@ -9,6 +9,7 @@ from pathlib import Path
 import mtslvr
 from mtslvr.cli.options import Commands, load_classifier, load_model
 from mtslvr.sound.files import find_sounds
+from mtslvr.storage.assets import MODELS
 
 STATISTICS = {
     "audioset": (-0.00029522, 0.11652075),
@@ -46,6 +47,7 @@ def info(args: Namespace) -> int:
     description = {
         "mtslvr": mtslvr.__version__,
         "model": args.model or "default",
+        "models in the package": ", ".join(MODELS),
         "fingerprint": model.fingerprint,
         "spaces": dict(model.spaces),
     }

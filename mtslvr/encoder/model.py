@@ -16,9 +16,10 @@ from mtslvr.encoder import frontend
 from mtslvr.encoder.adapters import AdapterResNet18
 from mtslvr.encoder.base import Encoder
 from mtslvr.encoder.config import EncoderConfig
+from mtslvr.encoder.readout import N_POOLED
 from mtslvr.encoder.resnet import ResNet18
 from mtslvr.storage import folder, hub
-from mtslvr.storage.assets import DEFAULT_MODEL
+from mtslvr.storage.assets import MODELS
 from mtslvr.storage.model_card import model_card
 
 Precision = Literal["float32", "bfloat16"]
@@ -64,11 +65,12 @@ class MTSLVR(Encoder):
         device: str | torch.device = "cpu",
         precision: Precision | Literal["auto"] = "float32",
     ) -> MTSLVR:
-        """Load a model: the default weights inside the package, a folder, or a repository on the Hugging Face Hub.
+        """Load a model: one inside the package, a folder, or a repository on the Hugging Face Hub.
 
         Args:
-            pretrained_model_name_or_path: nothing for the default weights (no network, no cache); the name of an existing folder;
-                of a file that `mtslvr export` wrote, .onnx; or a Hub id "owner/name". See `hub.resolve` for the other arguments.
+            pretrained_model_name_or_path: nothing for the default weights, or "self-supervised", which the paper's two tasks alone made
+                (both are in the package: no network, no cache); the name of an existing folder; of a file that `mtslvr export` wrote,
+                .onnx; or a Hub id "owner/name". See `hub.resolve` for the other arguments.
             device: where the model runs, such as "cpu" or "cuda".
             precision: that the convolutions are computed in. "bfloat16" is about twice as fast where the device has instructions for it
                 (Intel from Sapphire Rapids, AMD from Zen 4, GPUs from Ampere), and slow elsewhere; "auto" takes it there. Vectors differ
@@ -84,23 +86,22 @@ class MTSLVR(Encoder):
             raise ValueError(f"precision is {precision!r}; expected 'float32', 'bfloat16' or 'auto'")
         if precision == "auto":
             precision = "bfloat16" if has_bfloat16(target) else "float32"
-        if pretrained_model_name_or_path is None:
+        name = "default" if pretrained_model_name_or_path is None else pretrained_model_name_or_path
+        if isinstance(name, str) and name in MODELS:
             if revision is not None:
-                raise ValueError(
-                    f"revision={revision!r} is for Hub repositories; the default weights are the package's"
-                )
-            path = DEFAULT_MODEL
-        elif str(pretrained_model_name_or_path).endswith(".onnx"):
+                raise ValueError(f"revision={revision!r} is for Hub repositories; these weights are the package's")
+            path = MODELS[name]
+        elif str(name).endswith(".onnx"):
             from mtslvr.encoder.exported import Exported
 
             if precision != "float32":
                 raise ValueError(
                     f"precision is {precision!r}, but an ONNX file has the one it was exported with: leave it out"
                 )
-            return cast(MTSLVR, Exported(pretrained_model_name_or_path, target))
+            return cast(MTSLVR, Exported(name, target))
         else:
             path = hub.resolve(
-                pretrained_model_name_or_path,
+                name,
                 revision=revision,
                 token=token,
                 cache_dir=cache_dir,
@@ -161,7 +162,8 @@ class MTSLVR(Encoder):
         """Write config.json, model.safetensors and README.md (a model card) into a folder.
 
         Args:
-            half: store kernels as float16 (half the size; an embedding changes in its fourth digit); batch norm stays float32.
+            half: store kernels as float16 and pooled readouts as bfloat16, which packs better (half the size; an embedding changes in
+                its fourth digit); batch norm stays float32.
 
         Raises:
             ValueError: the name is taken by a file.
@@ -189,7 +191,7 @@ class MTSLVR(Encoder):
         """Write the folder, with a card that loads the model by this name and has the fingerprint of what is stored."""
         tensors = _saved(self.network)
         if half:
-            tensors = {key: tensor.half() if tensor.ndim > 1 else tensor for key, tensor in tensors.items()}
+            tensors = {name: _halved(tensor) if tensor.ndim > 1 else tensor for name, tensor in tensors.items()}
         content = self.config.to_json()
         folder.write(save_directory, content, tensors, model_card(content, self.spaces, self._identify(tensors), name))
 
@@ -230,6 +232,10 @@ def checked_device(device: str | torch.device) -> torch.device:
     except (RuntimeError, AssertionError, TypeError) as error:
         reason = str(error).splitlines()[0]
         raise ValueError(f"device is {device!r}, which cannot be used here: {reason}. Try 'cpu'") from error
+
+
+def _halved(weight: Tensor) -> Tensor:
+    return weight.to(torch.bfloat16 if weight.shape[1] == N_POOLED else torch.float16)
 
 
 def _saved(network: nn.Module) -> dict[str, Tensor]:

@@ -19,7 +19,7 @@ from mtslvr.fewshot import labels, linear
 from mtslvr.fewshot.learned import Learned
 from mtslvr.fewshot.report import Report
 from mtslvr.storage import folder, hub
-from mtslvr.storage.assets import DEFAULT_MODEL
+from mtslvr.storage.assets import MODELS
 
 FORMAT_VERSION = 2
 MODEL_TYPE = "mtslvr-fewshot"
@@ -146,10 +146,11 @@ def load(name_or_path: str | os.PathLike[str], **download: Any) -> Saved:
 
 
 def _card(saved: Saved, report: Report, name: str) -> str:
-    default = f"`{saved.encoder}`" in (DEFAULT_MODEL / folder.CARD_FILE).read_text(encoding="utf-8")
+    cards = {model: (path / folder.CARD_FILE).read_text(encoding="utf-8") for model, path in MODELS.items()}
+    inside = next((model for model, card in cards.items() if f"`{saved.encoder}`" in card), None)
     made = f"the encoder `{saved.encoder}`" if saved.encoder else "an encoder that was not written down"
     accuracy = "unknown" if math.isnan(report.accuracy) else f"{report.accuracy:.1%}"
-    model = "" if default else ', model="the name of that encoder"'
+    model = "" if inside == "default" else f', model="{inside or "the name of that encoder"}"'
     return "\n".join(
         [
             "---",
@@ -160,7 +161,7 @@ def _card(saved: Saved, report: Report, name: str) -> str:
             "",
             f"# A few-shot sound classifier: {len(report.classes)} classes from {len(report.targets)} clips",
             "",
-            f"Fitted on embeddings by {made}" + (", the default weights of mtslvr" if default else "") + ". "
+            f"Fitted on embeddings by {made}" + (f", the {inside} weights of mtslvr" if inside else "") + ". "
             f"Leave-one-out accuracy: {accuracy}.",
             "",
             "```",

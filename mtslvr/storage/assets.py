@@ -5,5 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 
 ASSETS = Path(__file__).parents[1] / "assets"
-DEFAULT_MODEL = ASSETS / "default"
+MODELS = {name: ASSETS / name for name in ("default", "self-supervised")}
+DEFAULT_MODEL = MODELS["default"]
 DEMO_RECORDINGS = ASSETS / "demo"  # SOURCES.md beside them says whose they are

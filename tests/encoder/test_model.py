@@ -20,6 +20,7 @@ from small_model import randomise
 from mtslvr.encoder.convert import from_authors
 from mtslvr.encoder.model import MTSLVR, EncoderConfig
 from mtslvr.storage import folder
+from mtslvr.storage.assets import MODELS
 
 RATE = 16_000
 
@@ -302,11 +303,21 @@ def test_the_bad_clip_of_a_list_is_named(model: MTSLVR, tmp_path: Path) -> None:
 
 
 def test_bad_places() -> None:
-    with pytest.raises(ValueError, match="default weights are the package's"):
+    with pytest.raises(ValueError, match="these weights are the package's"):
         MTSLVR.from_pretrained(revision="v1")
     for device in ("gpu", "cuda:77"):
         with pytest.raises(ValueError, match="cannot be used here"):
             MTSLVR.from_pretrained(device=device)
+
+
+def test_the_packages_models_have_names(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    found = {name: MTSLVR.from_pretrained(name).fingerprint for name in MODELS}
+    assert found["default"] == MTSLVR.from_pretrained().fingerprint
+    assert len(set(found.values())) == len(MODELS)
+    Path("default").mkdir()  # a path is a folder's, whatever its name
+    with pytest.raises(ValueError, match="default is not a model folder"):
+        MTSLVR.from_pretrained(Path("default"))
 
 
 def test_bad_arguments(model: MTSLVR) -> None:

@@ -13,7 +13,7 @@ from huggingface_hub import ModelCard
 import mtslvr
 from mtslvr.encoder.config import EncoderConfig
 from mtslvr.storage import folder
-from mtslvr.storage.assets import DEFAULT_MODEL
+from mtslvr.storage.assets import MODELS
 from mtslvr.storage.model_card import model_card
 
 RESULTS = [{"space": "combined", "digits": "35.3 ± 0.4"}, {"space": "variant", "drums": "70.3 ± 0.4"}]
@@ -71,9 +71,10 @@ def test_code_of_a_classifier_runs_beside_the_folder(tmp_path: Path, monkeypatch
     assert ModelCard(text).data.to_dict()["pipeline_tag"] == "audio-classification"
 
 
-def test_the_default_models_card_is_the_generated_one() -> None:
-    config = EncoderConfig.from_json(folder.read(DEFAULT_MODEL)[0])
-    fingerprint = mtslvr.MTSLVR.from_pretrained().fingerprint
-    text = (DEFAULT_MODEL / "README.md").read_text()
-    assert text == model_card(config.to_json(), config.spaces, fingerprint, DEFAULT_MODEL.name), "see docs/releasing.md"
+@pytest.mark.parametrize("name", MODELS)
+def test_the_cards_of_the_packages_models_are_the_generated_ones(name: str) -> None:
+    config = EncoderConfig.from_json(folder.read(MODELS[name])[0])
+    fingerprint = mtslvr.MTSLVR.from_pretrained(name).fingerprint
+    text = (MODELS[name] / "README.md").read_text()
+    assert text == model_card(config.to_json(), config.spaces, fingerprint, name), "see docs/releasing.md"
     assert not re.search(r"\bNone\b|nan", text)

@@ -104,9 +104,8 @@ class Network:
 
     @classmethod
     def pretrained(cls, name: str | os.PathLike[str], *, device: str = "cpu") -> Network:
-        """The model of a folder or of the Hub; "default" is the one in the package."""
-        chosen = None if str(name) == "default" else name
-        return cls(MTSLVR.from_pretrained(chosen, device=device), "mtslvr" if chosen is None else _short(name))
+        """The model of that name, see `MTSLVR.from_pretrained`; tables call the default one "mtslvr"."""
+        return cls(MTSLVR.from_pretrained(name, device=device), "mtslvr" if str(name) == "default" else _short(name))
 
     @classmethod
     def named(cls, name: str | os.PathLike[str], *, device: str = "cpu") -> Network:

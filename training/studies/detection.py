@@ -135,7 +135,7 @@ def table(rows: Sequence[tuple[Sequence[str], Sequence[Score]]], settings: Seque
 
 
 def run(args: argparse.Namespace) -> None:
-    model = Remembering(MTSLVR.from_pretrained(None if args.model == "default" else args.model), args.cache)
+    model = Remembering(MTSLVR.from_pretrained(args.model), args.cache)
     datasets = sets.from_arguments(args)
     as_marked = args.protocol == "marked"
     scenes = [
