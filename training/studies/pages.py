@@ -24,7 +24,7 @@ from pathlib import Path
 from typing import Any
 
 from mtslvr.encoder.model import MTSLVR
-from mtslvr.storage.assets import DEFAULT_MODEL
+from mtslvr.storage.assets import DEFAULT_MODEL, MODELS
 from training.augment.chain import AUGMENTATIONS
 from training.evaluation.encoders import NAMES
 from training.studies import fewshot_tables
@@ -36,6 +36,7 @@ MARK = re.compile(r"<!-- results: ([^>]+?) -->(.*?)<!-- end -->", re.DOTALL)
 SIZE = f"{sum(path.stat().st_size for path in DEFAULT_MODEL.iterdir()) / 1e6:.0f}"  # MB
 ABOUT = {  # encoder -> its name in a table; ms of one CPU thread per clip of 5 s, MB, licence
     "mtslvr": ("**mtslvr**", "44", SIZE, "Apache-2.0, weights CC BY-SA 4.0"),
+    "self-supervised": ("mtslvr, self-supervised", "44", SIZE, "Apache-2.0, weights CC BY-SA 4.0"),
     "whisper-tiny": ("Whisper tiny.en, encoder", "60", "70", "MIT"),
     "resemblyzer": ("Resemblyzer", "28", "16", "Apache-2.0"),
     "yamnet": ("YAMNet", "23", "32, and TensorFlow", "Apache-2.0"),
@@ -61,7 +62,8 @@ def table(rows: Sequence[Sequence[str]]) -> str:
 def accuracy(results: Results, shots: str, protocol: str = "accuracy") -> str:
     """Encoders and spaces by set. protocol: "accuracy", groups kept apart, or "mixed"."""
     wanted = [("mtslvr", space) for space in ("combined", "invariant", "variant")]
-    return _accuracies(results[protocol], shots, [*wanted, *((name, "combined") for name in ("logmel", "untrained"))])
+    others = ("self-supervised", "logmel", "untrained")
+    return _accuracies(results[protocol], shots, [*wanted, *((name, "combined") for name in others)])
 
 
 def peers(results: Results, shots: str = "", protocol: str = "accuracy") -> str:
@@ -76,6 +78,20 @@ def peers(results: Results, shots: str = "", protocol: str = "accuracy") -> str:
         rows[1:] = sorted(rows[1:], key=lambda row: -float(row[2]))
         return table(rows)
     return _accuracies(results[protocol], shots, [(name, "combined") for name in NAMES if name != "untrained"])
+
+
+def models(results: Results) -> str:
+    """The models of the package: how they were made, what they give, what they cost."""
+    rows = [["name", "made by", "spaces", "1 shot", "5 shots", "ms", "MB", "licence"]]
+    for name in MODELS:
+        config = MTSLVR.from_pretrained(name).config
+        _, *about = ABOUT[encoder := "mtslvr" if name == "default" else name]
+        made = f"{config.training['objective']}; {config.training['sounds_seen']:,} sounds"
+        means = (mean(results, encoder, "combined", shots) for shots in ("1", "5"))
+        rows.append(
+            [f'`"{name}"`', made, ", ".join(f"{space} [{n}]" for space, n in config.spaces.items()), *means, *about]
+        )
+    return table(rows)
 
 
 def _accuracies(part: Results, shots: str, wanted: Sequence[tuple[str, str]]) -> str:
@@ -166,6 +182,7 @@ FEWSHOT = {figure.__name__: figure for figure in fewshot_tables.TABLES}
 PARTS = {  # of the results, where it is not the name of the figure
     "peers": "accuracy",
     "mean": "accuracy",
+    "models": "accuracy",
     "spaces": "accuracy",
     "weights": "heads",
     **dict.fromkeys(FEWSHOT, "fewshot"),
@@ -173,7 +190,8 @@ PARTS = {  # of the results, where it is not the name of the figure
 }
 UNKNOWN = "(not measured yet for these weights)"
 FIGURES: dict[str, Callable[..., str]] = {
-    figure.__name__: figure for figure in (accuracy, peers, mean, spaces, robustness, invariance, heads, weights)
+    figure.__name__: figure
+    for figure in (accuracy, peers, models, mean, spaces, robustness, invariance, heads, weights)
 }
 for name, rows in FEWSHOT.items():
     FIGURES[name] = lambda results, *options, name=name, rows=rows: table(rows(results[PARTS[name]], *options))

@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from mtslvr.encoder.model import MTSLVR
+from mtslvr.storage.assets import MODELS
 from training.evaluation import encoders, evaluate, robustness, sets
 from training.studies import analyse, fewshot, invariance, pages
 
@@ -44,6 +45,7 @@ def installed() -> list[str]:
 def parts(tasks: int, clips: int) -> dict[str, Part]:
     """What is measured, in order; later parts may read what earlier ones left."""
     names = ["--encoder", "mtslvr", "logmel", "untrained"]
+    names += ["--model", *MODELS]
     shots = ["--shots", "1", "5", "--tasks", str(tasks)]
     both = ["--model", "default", "untrained"]
     kinds = ["--tasks", "50", "--ways", "5", "--shots", "1", "5", "20", "--methods", "ridge", "logistic", "centroid"]
