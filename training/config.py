@@ -28,7 +28,7 @@ class PretrainConfig:
     teachers: tuple[
         str, ...
     ] = ()  # whose vectors the first head also predicts; see training/teachers.py; not in the paper
-    taught_weight: float = 1.0
+    taught_weight: float = 2.0  # of the sum over the teachers
     # data
     seconds: float = 5.0  # crop
     synthetic: float = 0.0  # share of each batch that is synthetic sound; 1: no corpus is needed

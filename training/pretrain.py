@@ -1,7 +1,7 @@
 """Pretrain MT-SLVR: the whole run, top to bottom (arXiv 2305.17191; training/README.md lists the runs).
 
     python -m training.pretrain training/runs/smoke.toml --out /tmp/smoke                    # no data needed, two minutes
-    python -m training.pretrain training/runs/default.toml --corpus PACKED --out RUN         # PACKED: made by training.corpus
+    python -m training.pretrain training/runs/self-supervised.toml --corpus PACKED --out RUN # PACKED: made by training.corpus
     torchrun --nproc-per-node 4 -m training.pretrain training/runs/paper-parallel.toml --corpus PACKED --out RUN
 
 The same command again resumes, also after kill -9. RUN receives checkpoint.pt, log.jsonl, TensorBoard events and, at the end, curves.png and

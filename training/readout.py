@@ -39,7 +39,7 @@ SHRINKAGE = 0.5  # of the covariance of the differences towards a multiple of th
 NOISE_SNR_DB, NOISE_DECAY = (0.0, 30.0), (-1.0, 2.0)  # of the noisy copies, uniformly
 RECORDINGS = tuple(name for name in CHANGES if name.startswith(("MP3", "Opus", "telephone", "room")))
 BATCH = 16
-STRENGTHS = Strengths(pitch_semitones=(-3.0, 3.0))  # as in runs/default.toml
+STRENGTHS = Strengths(pitch_semitones=(-3.0, 3.0))  # as in our runs
 
 
 def fit(clean: Tensor, changed: list[Tensor], width: int) -> tuple[Tensor, Tensor]:
