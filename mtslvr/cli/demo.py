@@ -37,8 +37,7 @@ def run(model: MTSLVR, picture: Path) -> float:
     print(f"{'recording':<16} {'named':<10} {'probability':>11}")
     for path, name, p, ok in zip(np.array(paths)[~is_support], named, probabilities.max(1), right, strict=True):
         print(f"{path.parent.name + '/' + path.name:<16} {name:<10} {p:>11.2f} {'' if ok else '  wrong'}")
-    weights = ", ".join(f"{head} {weight:.2f}" for head, weight in classifier.head_weights_.items())
-    print(f"\n{right.sum()} of {len(right)} right. Weight of each head in this task: {weights}")
+    print(f"\n{right.sum()} of {len(right)} right.")
     print(
         "A demonstration, not a benchmark: docs/benchmarks.md has accuracies on sets that the weights have never seen."
     )

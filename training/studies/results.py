@@ -44,8 +44,7 @@ def installed() -> list[str]:
 
 def parts(tasks: int, clips: int) -> dict[str, Part]:
     """What is measured, in order; later parts may read what earlier ones left."""
-    names = ["--encoder", "mtslvr", "logmel", "untrained"]
-    names += ["--model", *MODELS]
+    names = ["--model", *MODELS, "--encoder", "mtslvr", "logmel", "untrained"]
     shots = ["--shots", "1", "5", "--tasks", str(tasks)]
     both = ["--model", "default", "untrained"]
     kinds = ["--tasks", "50", "--ways", "5", "--shots", "1", "5", "20", "--methods", "ridge", "logistic", "centroid"]
