@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from mtslvr.storage import atomic
+from mtslvr.storage.assets import MODELS
 from mtslvr.storage.folder import CARD_FILE, CONFIG_FILE, WEIGHTS_FILE, read, shortened
 from mtslvr.storage.hub_client import client_errors, explained, refused, watched
 
@@ -185,7 +186,9 @@ def _local_folder(name_or_path: str | os.PathLike[str]) -> Path | None:
             raise ValueError(f"{path} is a file: give the folder that holds {CONFIG_FILE} and {WEIGHTS_FILE}")
         if isinstance(name_or_path, str) and _HUB_ID.fullmatch(name_or_path):
             return None
-    raise ValueError(f"no such folder: {str(name_or_path)!r}; a model on the Hub is written 'owner/name'")
+    raise ValueError(
+        f"no such folder: {str(name_or_path)!r} (models in the package: {', '.join(MODELS)}; on the Hub: 'owner/name')"
+    )
 
 
 def _check_revision(revision: str | None) -> None:
