@@ -49,7 +49,7 @@ import time; start = time.perf_counter()
 import torch; imported = time.perf_counter()
 import mtslvr; model = mtslvr.MTSLVR.from_pretrained(); loaded = time.perf_counter()
 model.embed("{path}"); done = time.perf_counter()
-import os; status = open("/proc/self/status").read() if os.path.exists("/proc/self/status") else ""  # resource's peak is the parent's where that was greater
+import os; status = open("/proc/self/status").read() if os.path.exists("/proc/self/status") else ""  # not the parent's
 peak = int(status.split("VmHWM:")[1].split()[0]) / 1024 if "VmHWM:" in status else float("nan")
 print(imported - start, loaded - imported, done - loaded, done - start, peak)
 """
