@@ -18,7 +18,8 @@ import numpy as np
 from tqdm import tqdm
 
 from mtslvr.sound.stream import WINDOW
-from training.corpus.reader import BLOCK, Corpus, teacher_file
+from training.corpus.heard import BLOCK, teacher_file
+from training.corpus.reader import Corpus
 from training.evaluation.networks import NETWORKS, Resemblyzer, WhisperTiny, Yamnet
 
 

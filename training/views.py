@@ -43,7 +43,8 @@ class Views:
             places = self.corpus.places(n_real, length, on_device, *how)
             waves.append(self.corpus.cut(*places, length))
             if self.config.teachers:
-                heard = self.corpus.hear(*places, length)
+                assert self.corpus.heard is not None  # pretrain.py has asked for it
+                heard = self.corpus.heard(*places, length)
         chain = sample_chain(self.n, on_host, exclude=self.config.exclude)
         both = chain.repeat(2)  # the same chain for both views, other parameters
         parameters = sample_parameters(both, length, on_host, self.config.strengths)

@@ -15,8 +15,9 @@ import torch
 from mtslvr.encoder.model import MTSLVR
 from training.config import PretrainConfig
 from training.corpus.pack import pack
+from training.learner import total_loss
 from training.precision import faster
-from training.pretrain import average, learning_rate, pretrain, total_loss
+from training.pretrain import average, learning_rate, pretrain
 from training.run import Run, read_config, read_log
 from training.views import Views
 

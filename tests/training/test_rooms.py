@@ -13,7 +13,19 @@ ROOMS = (  # a module imports only from rooms before its own, and within its roo
     {"augment"},
     {"corpus"},
     {"evaluation"},
-    {"config", "objectives", "taught", "views", "run", "finish", "precision", "teachers", "readout", "pretrain"},
+    {
+        "config",
+        "objectives",
+        "taught",
+        "learner",
+        "views",
+        "run",
+        "finish",
+        "precision",
+        "teachers",
+        "readout",
+        "pretrain",
+    },
     {"studies"},
 )
 MODULES = {

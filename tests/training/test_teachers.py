@@ -13,8 +13,9 @@ import torch
 
 from training import teachers
 from training.config import PretrainConfig
+from training.corpus.heard import BLOCK, OUTLIER, blocks
 from training.corpus.pack import pack
-from training.corpus.reader import BLOCK, OUTLIER, Corpus, blocks
+from training.corpus.reader import Corpus
 from training.pretrain import pretrain
 from training.taught import Taught
 
@@ -74,12 +75,13 @@ def taught(packed: Corpus, monkeypatch: pytest.MonkeyPatch) -> Corpus:
 
 def test_a_crop_is_heard_where_it_is_cut(taught: Corpus) -> None:
     """Both follow the ramp, so that they agree up to the scale of the one and the blocks of the other."""
-    assert taught.teachers == {"one": 2, "two": 2}
+    assert taught.heard is not None and taught.heard.widths == {"one": 2, "two": 2}
     parts = [taught, taught.to("cpu"), *taught.split(0.4, seed=1), taught.split(0.4, seed=1)[0].to("cpu")]
     for part in parts:
         places = part.places(200, 16_000, torch.Generator().manual_seed(0), "piece")
         middles = part.cut(*places, 16_000).view(200, 2, BLOCK)[:, :, BLOCK // 2].mean(1) * 32_768 * 16
-        heard = part.hear(*places, 16_000)
+        assert part.heard is not None
+        heard = part.heard(*places, 16_000)
         assert heard.shape == (200, 4)
         whole = np.concatenate([np.load(taught.folder / "teacher-one.npy")[:, 0].astype(float)])
         samples = (heard[:, 0] * whole.std(ddof=1) + whole.mean()) * 32_768 * 16
@@ -88,8 +90,8 @@ def test_a_crop_is_heard_where_it_is_cut(taught: Corpus) -> None:
 
 
 def test_targets_are_standardised(taught: Corpus) -> None:
-    assert taught._targets is not None
-    targets = taught._targets.float()
+    assert taught.heard is not None
+    targets = taught.heard.targets.float()
     assert targets[:, 0].mean().abs() < 1e-2
     assert targets[:, 0].std() == pytest.approx(1, abs=1e-2)
     assert targets.abs().max() <= OUTLIER

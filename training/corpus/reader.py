@@ -26,25 +26,15 @@ from typing import NamedTuple
 import numpy as np
 import torch
 
+from training.corpus.heard import Heard
+
 FORMAT_VERSION = 1
 FULL_SCALE = 32_768  # int16 units of the amplitude 1.0
 BALANCES = ("duration", "piece", "source", "sqrt")
-BLOCK = 8_000  # samples: half a second, of which each has a teacher's vector
-OUTLIER = 5.0  # standard deviations that a teacher's numbers are cut off at
 
 
 def shard_name(shard: int) -> str:
     return f"shard-{shard:05d}.i16"
-
-
-def blocks(lengths: torch.Tensor) -> torch.Tensor:
-    """How many blocks pieces of so many samples have; the last may be shorter."""
-    return (lengths + BLOCK - 1) // BLOCK
-
-
-def teacher_file(folder: Path, name: str) -> Path:
-    """Where training/teachers.py keeps what a teacher heard."""
-    return folder / f"teacher-{name}.npy"
 
 
 def read_rows(table: Path) -> list[dict[str, str]]:
@@ -68,7 +58,7 @@ class Corpus:
     sample_rate: hz. mean, std: of all samples of the whole packing, with full scale at 1.0.
     sources: the names of the sources, sorted. hours: of sound.
     starts, lengths: int64 [pieces], in samples, on the corpus's device.
-    teachers: the names and widths of those whose vectors `hear` gives.
+    heard: what teachers heard in it, after `taught_by`; else None.
     The samples stay in memory-mapped shards until `to` loads them.
     """
 
@@ -83,6 +73,7 @@ class Corpus:
             raise ValueError(f"{folder} has format {info['format_version']}, expected {FORMAT_VERSION}: pack it again")
         if "n_pieces" not in info:
             raise ValueError(f"{folder} is not packed to its end: start the same packing again, it goes on")
+        self.heard: Heard | None = None
         self.sample_rate: int = info["sample_rate"]
         self.mean: float = info["mean"]
         self.std: float = info["std"]
@@ -91,10 +82,6 @@ class Corpus:
             torch.tensor([int(row[key]) for row in rows]) for key in ("shard", "start", "length")
         )
         # Mapped copy-on-write because torch has no read-only tensors: nothing written can reach the files.
-        self._targets: torch.Tensor | None = None  # float16 [blocks of all pieces, widths of all teachers]
-        self.teachers: dict[str, int] = {}
-        self._n_blocks = int(blocks(lengths).sum())
-        self._first_block = blocks(lengths).cumsum(0) - blocks(lengths)
         paths = [self.folder / shard_name(shard) for shard in range(int(shard_of.max()) + 1)]
         shards = [torch.from_numpy(np.memmap(path, dtype="<i2", mode="c")) for path in paths]
         for shard, path in enumerate(paths):
@@ -160,27 +147,13 @@ class Corpus:
             raise ValueError(f"no piece of {self!r} was selected; its sources are {', '.join(self.sources[:10])}, ...")
         part, rows, where = copy.copy(self), [self._rows[i] for i in indices], torch.tensor(indices, device=self.device)
         part._fill(rows, self._shards, self._shard_of[where], self.starts[where], self.lengths[where])
-        part._first_block = self._first_block[where]
+        part.heard = self.heard and self.heard.select(where)
         return part
 
     def taught_by(self, names: Sequence[str]) -> Corpus:
-        """The same corpus with what these teachers heard in it, each number standardised over the whole packing.
-
-        Raises ValueError where training/teachers.py has not written that, or for another packing.
-        """
-        taught, targets = copy.copy(self), []
-        for name in names:
-            path = teacher_file(self.folder, name)
-            if not path.exists():
-                raise ValueError(f"{path} is missing: python -m training.teachers {self.folder} {name}")
-            heard = torch.from_numpy(np.load(path)).float()
-            if len(heard) != self._n_blocks:
-                raise ValueError(f"{path} has {len(heard)} blocks of {self._n_blocks}: delete it, and make it again")
-            spread = heard.std(0)
-            heard = (heard - heard.mean(0)) / torch.where(spread > 0, spread, 1.0)
-            targets.append(heard.clamp_(-OUTLIER, OUTLIER).half())
-        taught.teachers = {name: one.shape[1] for name, one in zip(names, targets, strict=True)}
-        taught._targets = torch.cat(targets, 1).to(self.device)
+        """The same corpus, which must be a whole packing, with what these teachers heard in it. Raises ValueError, see Heard."""
+        taught = copy.copy(self)
+        taught.heard = Heard(self.folder, names, self.lengths)
         return taught
 
     def split(self, validation: float = 0.1, seed: int = 0) -> tuple[Corpus, Corpus]:
@@ -220,9 +193,7 @@ class Corpus:
         moved, first = copy.copy(self), torch.zeros_like(starts)
         held = torch.from_numpy(samples).to(device)
         moved._fill(self._rows, [held], first.to(device), starts.to(device), lengths.to(device))
-        moved._first_block = self._first_block.to(device)
-        if self._targets is not None:
-            moved._targets = self._targets.to(device)
+        moved.heard = self.heard and self.heard.to(device)
         return moved
 
     def crops(
@@ -273,14 +244,6 @@ class Corpus:
             return drawn, phase[:, 0]
         energies = torch.stack([self.cut(drawn, place, length).square().sum(1) for place in phase.T], 1)
         return drawn, phase.gather(1, energies.argmax(1, keepdim=True))[:, 0]
-
-    def hear(self, drawn: torch.Tensor, first: torch.Tensor, length: int) -> torch.Tensor:
-        """What the teachers heard there, side by side: the mean of the blocks in the middle of each half second, float32 [n, widths]."""
-        assert self._targets is not None
-        n = max(1, length // BLOCK)
-        middles = ((torch.arange(n, device=self.device) + 0.5) * length / n).long()
-        within = (first[:, None] + middles) % self.lengths[drawn, None]
-        return self._targets[self._first_block[drawn, None] + within // BLOCK].float().mean(1)
 
     def cut(self, drawn: torch.Tensor, first: torch.Tensor, length: int) -> torch.Tensor:
         """The samples of pieces from their sample `first` on, tiled: int64 [n] twice -> float32 [n, length]."""

@@ -33,7 +33,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from mtslvr.sound.stream import SAMPLE_RATE
 from training.augment.chain import AUGMENTATIONS, augment, sample_chain, sample_parameters
 from training.config import PretrainConfig
-from training.pretrain import Learner
+from training.learner import Learner
 from training.views import Views
 
 Wave = NDArray[np.float32]

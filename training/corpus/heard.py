@@ -1,0 +1,77 @@
+"""What teachers heard in a packed corpus, read as the vectors of crops (training/teachers.py writes it)."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+
+BLOCK = 8_000  # samples: half a second, of which each has a vector of every teacher
+OUTLIER = 5.0  # standard deviations that a teacher's numbers are cut off at
+
+
+def blocks(lengths: torch.Tensor) -> torch.Tensor:
+    """How many blocks pieces of so many samples have; the last may be shorter."""
+    return (lengths + BLOCK - 1) // BLOCK
+
+
+def teacher_file(folder: Path, name: str) -> Path:
+    """Where training/teachers.py keeps what a teacher heard: float16 [blocks of all pieces, D]."""
+    return folder / f"teacher-{name}.npy"
+
+
+class Heard:
+    """The vectors of some teachers, each number standardised over the whole packing.
+
+    Args:
+        folder: of the packed corpus.
+        names: of the teachers.
+        lengths: of all its pieces, int64 [pieces], in samples.
+
+    widths: name -> D.
+
+    Raises:
+        ValueError: training/teachers.py has not written a teacher's file, or for another packing.
+    """
+
+    def __init__(self, folder: Path, names: Sequence[str], lengths: torch.Tensor) -> None:
+        n_blocks, targets = int(blocks(lengths).sum()), {}
+        for name in names:
+            path = teacher_file(folder, name)
+            if not path.exists():
+                raise ValueError(f"{path} is missing: python -m training.teachers {folder} {name}")
+            heard = torch.from_numpy(np.load(path)).float()
+            if len(heard) != n_blocks:
+                raise ValueError(f"{path} has {len(heard)} blocks of {n_blocks}: delete it, and make it again")
+            spread = heard.std(0)
+            heard = (heard - heard.mean(0)) / torch.where(spread > 0, spread, 1.0)
+            targets[name] = heard.clamp_(-OUTLIER, OUTLIER).half()
+        self.widths = {name: target.shape[1] for name, target in targets.items()}
+        self.targets = torch.cat(list(targets.values()), 1).to(lengths.device)  # [blocks, sum of the widths]
+        self.lengths, self._first = lengths, blocks(lengths).cumsum(0) - blocks(lengths)
+
+    def select(self, pieces: torch.Tensor) -> Heard:
+        """Of some of the pieces, by their numbers."""
+        part = copy.copy(self)
+        part.lengths, part._first = self.lengths[pieces], self._first[pieces]
+        return part
+
+    def to(self, device: str | torch.device) -> Heard:
+        moved = copy.copy(self)
+        moved.targets, moved.lengths, moved._first = (
+            tensor.to(device) for tensor in (self.targets, self.lengths, self._first)
+        )
+        return moved
+
+    def __call__(self, pieces: torch.Tensor, first: torch.Tensor, length: int) -> torch.Tensor:
+        """Crops of `length` samples from the sample `first` of pieces on, int64 [n] twice -> float32 [n, sum of the widths], teachers side by side.
+
+        The mean of the blocks that lie in the middle of each half second; crops longer than their piece are tiled.
+        """
+        n = max(1, length // BLOCK)
+        middles = ((torch.arange(n, device=first.device) + 0.5) * length / n).long()
+        within = (first[:, None] + middles) % self.lengths[pieces, None]
+        return self.targets[self._first[pieces, None] + within // BLOCK].float().mean(1)
