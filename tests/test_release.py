@@ -25,7 +25,7 @@ pytestmark = pytest.mark.slow
 
 ROOT = Path(__file__).parent.parent
 HEADINGS = {"Added", "Changed", "Deprecated", "Removed", "Fixed", "Security"}  # https://keepachangelog.com/en/1.1.0/
-MAX_WHEEL = 60e6  # bytes
+MAX_WHEEL = 80e6  # bytes; the weights of two models
 
 
 def test_changelog() -> None:
