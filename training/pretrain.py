@@ -64,10 +64,13 @@ def learning_rate(config: PretrainConfig, step: int) -> float:
     return config.lr * 0.5 * (1 + math.cos(math.pi * (step - config.warmup) / max(1, config.steps - config.warmup)))
 
 
+def processes() -> tuple[int, int]:
+    """The number of this process, from 0, and how many train together."""
+    return (distributed.get_rank(), distributed.get_world_size()) if distributed.is_initialized() else (0, 1)
+
+
 def pretrain(config: PretrainConfig, corpus_folder: str | None, out: Path, device: torch.device) -> None:
     """Train, or go on training, what `config` says, in the folder `out`."""
-    rank, world = (distributed.get_rank(), distributed.get_world_size()) if distributed.is_initialized() else (0, 1)
-    stop = StopOnSignal()
     if config.precision == "auto":  # a run that goes on keeps what was chosen for it
         chosen = started_with(out).get("precision") or faster(device)
         config = dataclasses.replace(config, precision=chosen)
@@ -77,7 +80,16 @@ def pretrain(config: PretrainConfig, corpus_folder: str | None, out: Path, devic
         corpus, held_out = (part.to(device) for part in whole.split(config.validation, config.seed))
     elif config.synthetic < 1:
         raise ValueError("this run needs sound: give --corpus PACKED (made by training.corpus), or set synthetic=1")
-    run = Run(out, {**dataclasses.asdict(config), "corpus": whole and whole.digest}, active=rank == 0)
+    with Run(out, {**dataclasses.asdict(config), "corpus": whole and whole.digest}, active=processes()[0] == 0) as run:
+        train(run, config, corpus, held_out, device)
+
+
+def train(
+    run: Run, config: PretrainConfig, corpus: Corpus | None, held_out: Corpus | None, device: torch.device
+) -> None:
+    """The steps that are left of a run, and what it leaves; `held_out` is for validation."""
+    rank, world = processes()
+    stop = StopOnSignal()
     n, left = divmod(config.batch, world * config.accumulate)
     if left or n < 2:
         raise ValueError(
@@ -87,7 +99,7 @@ def pretrain(config: PretrainConfig, corpus_folder: str | None, out: Path, devic
     validation_views.frontend = views.frontend
 
     torch.manual_seed(config.seed)  # the initial weights
-    learner = Learner(config, whole.heard.widths if whole and whole.heard else None)
+    learner = Learner(config, corpus.heard.widths if corpus and corpus.heard else None)
     if config.init:
         start_from(learner.network, config.init)
     learner = learner.to(device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
@@ -140,7 +152,11 @@ def pretrain(config: PretrainConfig, corpus_folder: str | None, out: Path, devic
 
     last_save = time.monotonic()
     bar = tqdm(
-        total=config.steps, initial=progress.step, desc=out.name, unit="step", disable=None if rank == 0 else True
+        total=config.steps,
+        initial=progress.step,
+        desc=run.folder.name,
+        unit="step",
+        disable=None if rank == 0 else True,
     )
     while progress.step < config.steps and not progress.stopped_early:
         for group in optimizer.param_groups:
@@ -157,7 +173,7 @@ def pretrain(config: PretrainConfig, corpus_folder: str | None, out: Path, devic
                     {"step": progress.step, "batch_seed": seed, "losses": results, "learner": learner.state_dict()}
                 )
                 raise FloatingPointError(
-                    f"the loss is {loss.item()} at step {progress.step}; what is needed to repeat it is in {out}/failure.pt"
+                    f"the loss is {loss.item()} at step {progress.step}; what is needed to repeat it is in {run.folder}/failure.pt"
                 )
             (loss / config.accumulate).backward()
         optimizer.step()

@@ -76,16 +76,18 @@ def _build(cls: type[Config], values: dict[str, Any], where: str) -> Config:
 class Run:
     """Reads and writes a run's folder. On processes other than the first (`active` False) it only reads.
 
+    As a context manager it ends with the block: its events are on disk then, and another process may train in the folder.
+
     Raises:
         ValueError: the folder holds a run of another configuration or on another corpus, or another process is training in it.
     """
 
     def __init__(self, folder: Path, config: dict[str, Any], *, active: bool = True) -> None:
         self.folder, self.active = folder, active
+        self._opened = ExitStack()
+        self.close = weakref.finalize(self, self._opened.close)  # at the latest when nobody holds the run any more
         if active:
-            lock = ExitStack()
-            lock.enter_context(atomic.locked(folder, "training in"))
-            weakref.finalize(self, lock.close)  # the run ends
+            self._opened.enter_context(atomic.locked(folder, "training in"))
         self.config = json.loads(json.dumps(config))  # as JSON sees it: tuples are lists
         before = folder / "config.json"
         if before.exists():
@@ -99,6 +101,12 @@ class Run:
             atomic.write({before: json.dumps(self.config, indent=2).encode()})
         self._writer: SummaryWriter | None = None
         self._last: tuple[int, float] | None = None  # step and time of the last log line
+
+    def __enter__(self) -> Run:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.close()
 
     def save_checkpoint(self, state: dict[str, Any]) -> None:
         """Write checkpoint.pt whole or not at all: a kill in between leaves the one before."""
@@ -119,6 +127,7 @@ class Run:
             kept = [line for line in read_log(log) if line["step"] <= step]
             atomic.write({log: "".join(json.dumps(line) + "\n" for line in kept).encode()})
             self._writer = SummaryWriter(str(self.folder), purge_step=step + 1)
+            self._opened.callback(self._writer.close)  # or its thread writes on after the run
         return state
 
     def log(

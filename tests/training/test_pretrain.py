@@ -223,9 +223,9 @@ def test_every_loss_has_a_weight() -> None:
 
 
 def test_the_progress_bar_shows_every_loss(tmp_path: Path) -> None:
-    run = Run(tmp_path / "run", {})
-    run.load_checkpoint(CPU)
-    told = run.log(1, "train", {name: torch.tensor(0.25) for name in ("contrastive", "comparison")}, lr=1e-3)
+    with Run(tmp_path / "run", {}) as run:
+        run.load_checkpoint(CPU)
+        told = run.log(1, "train", {name: torch.tensor(0.25) for name in ("contrastive", "comparison")}, lr=1e-3)
     assert told.startswith("contrastive 0.250 comparison 0.250 |")
 
 

@@ -1,5 +1,7 @@
 """The folder of a run: one run at a time, and no damaged checkpoint is trained on."""
 
+import shutil
+import threading
 from pathlib import Path
 
 import pytest
@@ -51,3 +53,15 @@ def test_two_runs_in_one_folder_are_kept_apart(tmp_path: Path) -> None:
     Run(tmp_path / "run", {"steps": 1}, active=False)
     del first
     Run(tmp_path / "run", {"steps": 1})
+
+
+def test_a_run_ends_with_its_block_and_leaves_no_thread_that_writes(tmp_path: Path) -> None:
+    before = set(threading.enumerate())
+    with pytest.raises(FloatingPointError), Run(tmp_path / "run", {}) as first:
+        first.load_checkpoint(torch.device("cpu"))  # opens the events
+        assert set(threading.enumerate()) - before
+        raise FloatingPointError
+    assert not set(threading.enumerate()) - before
+    shutil.rmtree(tmp_path / "run")  # nothing is written into it any more
+    with Run(tmp_path / "run", {}):
+        assert first.folder.exists()
