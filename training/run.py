@@ -39,10 +39,12 @@ DAMAGE = (zipfile.BadZipFile, zlib.error, pickle.UnpicklingError, RuntimeError, 
 def read_config(cls: type[Config], path: str | Path, overrides: list[str]) -> Config:
     """A configuration from a TOML file of differences to the defaults, then "name=value" overrides (values in TOML, or bare words).
 
+    A file that says `like = "other.toml"` holds differences to that file, beside it.
+
     Raises:
         ValueError: an unknown name, or a value of another type than the default's.
     """
-    values = tomllib.loads(Path(path).read_text())
+    values = _differences(Path(path))
     for override in overrides:
         name, equals, text = override.partition("=")
         if not equals:
@@ -52,6 +54,12 @@ def read_config(cls: type[Config], path: str | Path, overrides: list[str]) -> Co
         except tomllib.TOMLDecodeError:
             values[name] = text
     return _build(cls, values, str(path))
+
+
+def _differences(path: Path) -> dict[str, Any]:
+    values = tomllib.loads(path.read_text())
+    other = values.pop("like", None)
+    return values if other is None else _differences(path.with_name(other)) | values
 
 
 def _build(cls: type[Config], values: dict[str, Any], where: str) -> Config:

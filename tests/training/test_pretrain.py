@@ -61,7 +61,7 @@ def weights(out: Path) -> dict[str, torch.Tensor]:
 @pytest.mark.parametrize("run", [path.stem for path in RUNS])
 def test_every_run_file_starts_and_finishes(run: str, tmp_path: Path) -> None:
     cfg = config(
-        "steps=2", "precision=float32", "teachers=[]", run=run
+        "steps=2", "precision=float32", "teachers=[]", "init=", run=run
     )  # who heard a corpus only, see test_teachers.py
     pretrain(cfg, None, tmp_path / run, CPU)
     model = MTSLVR.from_pretrained(tmp_path / run / "model")
