@@ -4,7 +4,8 @@
 
 Nothing else is used: no labels, and never a sound of an evaluation set. What is learned is which directions of the pooled feature maps
 tell one sound from another (principal components of crops), and which only tell what happened to a recording (directions in which a crop
-and changed copies of it differ): the latter are shrunk. It is the paper's idea of an invariant space (section 1), on top of its network.
+and changed copies of it differ): the latter are shrunk, as are, by less, those of the former that vary most, or they would drown the
+others. It is the paper's idea of an invariant space (section 1), on top of its network.
 """
 
 from __future__ import annotations
@@ -34,7 +35,7 @@ from training.evaluation.changes import CHANGES, level
 
 N_CROPS = 2400  # whose principal components are taken
 N_CHANGED = 1200  # of them, with a copy of each of three kinds
-N_AXES = 1000  # principal components that are whitened, before the best of them are kept
+N_AXES = 1500  # principal components that are whitened, before the best of them are kept
 SHRINKAGE = 0.5  # of the covariance of the differences towards a multiple of the identity
 NOISE_SNR_DB, NOISE_DECAY = (0.0, 30.0), (-1.0, 2.0)  # of the noisy copies, uniformly
 RECORDINGS = tuple(name for name in CHANGES if name.startswith(("MP3", "Opus", "telephone", "room")))
@@ -71,9 +72,10 @@ def fit(clean: Tensor, changed: list[Tensor], width: int) -> tuple[Tensor, Tenso
     spread = covariance.diagonal().mean()
     values, vectors = torch.linalg.eigh((1 - SHRINKAGE) * covariance + SHRINKAGE * spread * torch.eye(n_axes).double())
     axes = axes @ (vectors * values.rsqrt()) @ vectors.T
-    # Of what is left, the principal axes again.
-    _, vectors = torch.linalg.eigh((centred @ axes).T @ (centred @ axes))
-    weight = (axes @ vectors[:, -width:]).T * scale
+    # Of what is left, the principal axes again, their deviations brought to the roots of what they are.
+    values, vectors = torch.linalg.eigh((centred @ axes).T @ (centred @ axes))
+    values, vectors = values[-width:], vectors[:, -width:]
+    weight = (axes @ (vectors * values.clamp_min(values[-1] * 1e-12) ** -0.25)).T * scale
     # Vectors are brought to unit norm afterwards: this only keeps half precision in its range.
     weight = weight / (clean @ weight.T - mean @ weight.T).square().sum(1).mean().sqrt()
     weight = weight.float()

@@ -51,6 +51,15 @@ def test_what_changes_between_copies_is_shrunk() -> None:
     assert share(weight) < 0.5 * share(without)
 
 
+def test_directions_that_vary_most_do_not_drown_the_others() -> None:
+    clean, _, strong = crops(400)
+    clean = clean + 15 * ((clean - clean.mean(0)) @ strong)[:, None] * strong  # 16 times the others' deviation
+    copies = clean + 1e-3 * torch.randn_like(clean)
+    weight, bias = readout.fit(clean, [copies], WIDTH)
+    deviations = (clean @ weight.T + bias).std(0).sort().values
+    assert deviations[-1] / deviations[:-1].mean() == pytest.approx(4, rel=0.1)
+
+
 def test_blocks_of_another_scale_weigh_alike() -> None:
     clean, copies, _ = crops()
     louder = torch.ones(N_POOLED)
