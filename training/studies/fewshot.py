@@ -15,7 +15,7 @@ from __future__ import annotations
 import argparse
 import itertools
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -27,12 +27,12 @@ from mtslvr.encoder.spaces import NAMES as SPACES
 from mtslvr.fewshot import FewShotClassifier
 from mtslvr.fewshot.linear import METHODS
 from mtslvr.storage import cache
-from mtslvr.storage.tables import lined_up
 from training.evaluation import sets
 from training.evaluation.datasets.common import Clip, Dataset
 from training.evaluation.encoders import Network
 from training.evaluation.episodes import Episodes, draw
-from training.studies.reliability import N_BINS, calibration_error, plot, reliability
+from training.studies.fewshot_tables import printed
+from training.studies.reliability import N_BINS, plot, reliability
 
 N_QUERIES = 3  # per class
 SWAPPED = 0.1  # of a support set's labels, where suspect labels are looked for
@@ -186,47 +186,6 @@ def study(
     )
 
 
-def table(columns: dict[str, list[Row]]) -> str:
-    """The figures of one or several rows, then their mean, in each column."""
-    figures: dict[str, Callable[[Row], float | None]] = {
-        "confidence %": lambda row: 100 * np.sum(row.bins, 0)[1] / np.sum(row.bins, 0)[0],
-        "calibration error %": lambda row: calibration_error(row.bins),
-        "unknown: area under the curve": lambda row: row.unknown and row.unknown[0],
-        "unknown: % accepted": lambda row: row.unknown and row.unknown[1],
-        "known: % rejected": lambda row: row.unknown and row.unknown[2],
-    }
-    lines = [["", *columns]]
-    for name in dict.fromkeys(name for rows in columns.values() for row in rows for name in row.accuracy):
-        lines.append(
-            [name, *(_accuracy([row for row in rows if name in row.accuracy], name) for rows in columns.values())]
-        )
-    for name, figure in figures.items():
-        found = [[value for value in map(figure, rows) if value is not None] for rows in columns.values()]
-        lines.append(
-            [name, *(f"{np.mean(values):.{2 if 'area' in name else 1}f}" if values else "-" for values in found)]
-        )
-    pooled = [calibration_error(np.sum([row.bins for row in rows], 0).tolist()) for rows in columns.values()]
-    lines.append(["calibration error %, pooled", *(f"{error:.1f}" for error in pooled)])
-    n_swapped, caught, accused = np.array([np.sum([row.suspects for row in rows], 0) for rows in columns.values()]).T
-    lines.append(
-        [
-            "suspects: % swapped",
-            *(f"{100 * c / (c + a):.0f}" if c + a else "-" for c, a in zip(caught, accused, strict=True)),
-        ]
-    )
-    lines.append(
-        ["swapped: % suspected", *(f"{100 * c / n:.0f}" if n else "-" for c, n in zip(caught, n_swapped, strict=True))]
-    )
-    return lined_up(lines)
-
-
-def _accuracy(rows: Sequence[Row], name: str) -> str:
-    if not rows:
-        return "-"
-    interval = np.sqrt(np.square([row.interval[name] for row in rows]).sum()) / len(rows)
-    return f"{np.mean([row.accuracy[name] for row in rows]):.1f} ±{interval:.1f}"
-
-
 def main(argv: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(
         prog="python -m training.studies.fewshot",
@@ -276,14 +235,12 @@ def main(argv: Sequence[str] | None = None) -> None:
     rows.sort(key=lambda row: (args.ways.index(row.ways), row.shots))
     if not rows:
         parser.error("no set has more clips a class than shots")
-    blocks: dict[str, list[Row]] = {}
-    for row in rows:
-        blocks.setdefault(f"{row.ways}-way {row.shots}", []).append(row)
-    print(table(blocks))
-    for title, block in blocks.items():
-        print(f"\n{title}, {args.tasks} tasks per set\n" + table({row.data: [row] for row in block}))
+    found = [asdict(row) for row in rows]
+    for name in dict.fromkeys(row.data for row in rows):
+        print(f"{name}, {args.tasks} tasks\n\n{printed([one for one in found if one['data'] == name])}\n")
+    print(f"all sets, {args.tasks} tasks each\n\n{printed(found)}")
     if args.json:
-        args.json.write_text(json.dumps([asdict(row) for row in rows], indent=1) + "\n")
+        args.json.write_text(json.dumps(found, indent=1) + "\n")
     if args.plot:
         plot([(row.ways, row.shots, row.bins) for row in rows], args.plot)
 

@@ -1,4 +1,4 @@
-"""What docs/fewshot.md shows of the few-shot study: rows of tables, from the rows of `training.studies.fewshot --json`."""
+"""What is shown of the few-shot study, in docs/fewshot.md and in the terminal: rows of tables, from the rows of `training.studies.fewshot --json`."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from mtslvr.storage.tables import lined_up
 from training.studies.reliability import calibration_error
 
 Study = Sequence[Mapping[str, Any]]
@@ -49,23 +50,38 @@ def methods(study: Study, ways: str = "5") -> list[list[str]]:
 
 def suspects(study: Study) -> list[list[str]]:
     """How many of the labels that the report suspects were swapped, and how many of the swapped it suspects."""
-    rows = [["", "2 shots", "5 shots", "10 shots", "20 shots"]]
     sums = {key: np.sum([one["suspects"] for one in found], 0) for key, found in _by_task(study).items()}
+    shots = sorted({n for _, n in sums if n > 1})
+    rows = [["", *(f"{n} shots" for n in shots)]]
     for ways in dict.fromkeys(ways for ways, _ in sums):
-        told = [sums.get((ways, shots), (0, 0, 0)) for shots in (2, 5, 10, 20)]
+        told = [sums.get((ways, n), (0, 0, 0)) for n in shots]
         cells = [f"{100 * c / max(c + a, 1):.0f} / {100 * c / n:.0f}" if n else "" for n, c, a in told]
         rows.append([f"{ways} ways", *cells])
     return rows
 
 
-def strangers(study: Study) -> list[list[str]]:
-    """Known against unknown classes, with five ways."""
-    cells = {n: rows for (ways, n), rows in _by_task(study).items() if ways == "5"}
+def strangers(study: Study, ways: str = "5") -> list[list[str]]:
+    """Known against unknown classes."""
+    cells = {n: rows for (n_ways, n), rows in _by_task(study).items() if n_ways == ways}
     rows = [["", *(f"{n} shot{'s' * (n > 1)}" for n in cells)]]
     for i, title in enumerate(("area under the ROC curve of `novelty`", "strangers accepted, %", "known rejected, %")):
-        found = [np.mean([one["unknown"][i] for one in own if one["unknown"]]) for own in cells.values()]
-        rows.append([title, *(f"{value:.{0 if i else 2}f}" for value in found)])
+        found = [[one["unknown"][i] for one in own if one["unknown"]] for own in cells.values()]
+        rows.append([title, *(f"{np.mean(values):.{0 if i else 2}f}" if values else "" for values in found)])
     return rows
+
+
+def printed(study: Study) -> str:
+    """The same tables as lines of text, for all numbers of ways."""
+    ways = list(dict.fromkeys(one["ways"] for one in study))
+    tables = {
+        "accuracy / mean confidence / calibration error, that of all sets pooled, %": [confidence(study)],
+        "accuracy, %": [methods(study, n) for n in ways],
+        "of the suspected labels that were swapped / of the swapped that are suspected, %": [suspects(study)],
+        "strangers": [
+            [[f"{n} ways: {row[0]}" if row[0] else "", *row[1:]] for row in strangers(study, n)] for n in ways
+        ],
+    }
+    return "\n\n".join(f"{title}\n" + "\n\n".join(map(lined_up, rows)) for title, rows in tables.items())
 
 
 def _by_task(study: Study) -> dict[tuple[str, int], list[Mapping[str, Any]]]:

@@ -99,13 +99,17 @@ def test_the_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: py
     out = {name: str(tmp_path / name) for name in ("table.json", "table.png")}
     options = ["--ways", "3", "all", "--shots", "1", "4", "20", "--tasks", "5", "--spaces", "combined", "variant"]
     fewshot.main(["--data-root", str(tmp_path), *options, "--json", out["table.json"], "--plot", out["table.png"]])
-    printed = capsys.readouterr().out.splitlines()
-    assert printed[0].split() == ["3-way", "1", "3-way", "4", "all-way", "1", "all-way", "4"]  # 20 shots: left out
-    assert next(line for line in printed if line.startswith("ridge/auto")).split()[1] == "-"
-    assert [line for line in printed if "tasks per set" in line] == [
-        f"{task}, 5 tasks per set" for task in ("3-way 1", "3-way 4", "all-way 1", "all-way 4")
-    ]
-    assert any(line.startswith("confidence %") for line in printed) and printed[-1].startswith("swapped: % suspected")
+    printed = capsys.readouterr().out
+    titles = ["blobs, 5 tasks", "more, 5 tasks", "together, 5 tasks", "all sets, 5 tasks each"]
+    assert [line for line in printed.splitlines() if "tasks" in line] == titles
+    last = printed[printed.index(titles[-1]) :].splitlines()
+    assert [line.split() for line in last if line.endswith("4-shot")] == [
+        ["method,", "space", *(f"{word}" for n in (1, 4) for word in (f"{ways}-way", f"{n}-shot"))]
+        for ways in ("3", "all")
+    ]  # 20 shots: left out
+    assert sum(line.startswith("ridge, auto") for line in last) == 2
+    (suspected,) = (line.split() for line in last if line.startswith("3 ways") and line.count("/") == 1)
+    assert all(0 <= int(share) <= 100 for share in suspected[2::2])
     rows = json.loads(Path(out["table.json"]).read_text())
     assert [(row["data"], row["ways"], row["shots"]) for row in rows[:3]] == [
         ("blobs", "3", 1),
