@@ -39,10 +39,6 @@ class PretrainConfig:
         0.0,
         0.0,
     )  # range of each view's own gain, after all augmentations; not in the paper
-    filter_db: float = (
-        0.0  # deviation of each view's own frequency response, see augment/microphone.py; not in the paper
-    )
-    band_limited: float = 0.0  # share of the views that only a band is left of, as by a telephone; not in the paper
     validation: float = 0.1  # share of the corpus held out, by source
     exclude: tuple[str, ...] = ()  # augmentations never drawn
     strengths: Strengths = field(default_factory=Strengths)
@@ -93,10 +89,6 @@ class PretrainConfig:
         for name in ("predictive_weight", "comparison_weight", "taught_weight"):
             if not getattr(self, name) >= 0:
                 raise ValueError(f"{name} is {getattr(self, name)}, expected 0 or more")
-        if not (self.filter_db >= 0 and 0 <= self.band_limited <= 1):
-            raise ValueError(
-                f"filter_db is {self.filter_db}, band_limited {self.band_limited}; expected 0 or more, and a share, 0 to 1"
-            )
         if not self.gain_db[0] <= self.gain_db[1]:
             raise ValueError(f"gain_db is {list(self.gain_db)}, expected a range from low to high")
         if not 0 <= self.average_last <= 1 or (self.average_last and self.patience):

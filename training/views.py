@@ -8,7 +8,6 @@ from torch import Tensor
 from mtslvr.encoder.frontend import Frontend
 from mtslvr.sound.stream import SAMPLE_RATE
 from training.augment.chain import augment, differences, sample_chain, sample_parameters
-from training.augment.microphone import hear_through, responses
 from training.config import PretrainConfig
 from training.corpus.reader import Corpus
 from training.corpus.synth import synthesize
@@ -55,9 +54,6 @@ class Views:
             gain_db = low + (high - low) * torch.rand(2 * self.n, 1, generator=on_host)
             augmented *= (10 ** (gain_db / 20)).to(self.device)
         images = self.frontend(augmented)
-        filter_db, band_limited = self.config.filter_db, self.config.band_limited
-        if filter_db or band_limited:
-            images = hear_through(images, responses(2 * self.n, filter_db, band_limited, on_host))
         view1, view2 = images.contiguous(memory_format=torch.channels_last).chunk(2)
         targets = differences(chain, parameters, length, self.config.strengths)
         return view1, view2, chain.labels.to(self.device), targets.to(self.device), heard

@@ -13,7 +13,7 @@ import torch
 
 from training import teachers
 from training.config import PretrainConfig
-from training.corpus.heard import BLOCK, OUTLIER, blocks, half_whitened
+from training.corpus.heard import BLOCK, OUTLIER, blocks
 from training.corpus.pack import pack
 from training.corpus.reader import Corpus
 from training.pretrain import pretrain
@@ -95,15 +95,6 @@ def test_targets_are_standardised(taught: Corpus) -> None:
     assert targets[:, 0].mean().abs() < 1e-2
     assert targets[:, 0].std() == pytest.approx(1, abs=1e-2)
     assert targets.abs().max() <= OUTLIER
-
-
-def test_directions_that_vary_most_are_held_back() -> None:
-    """Two numbers that go together vary along their sum with 3 times the deviation of their difference, afterwards with its root."""
-    common, own = torch.randn(20_000, 2, generator=torch.Generator().manual_seed(0)).unbind(1)
-    found = half_whitened(torch.stack([3 * common + own, 3 * common - own], 1) + 7)
-    along, across = ((found[:, 0] + sign * found[:, 1]).std() for sign in (1, -1))
-    assert (along / across).item() == pytest.approx(3**0.5, abs=0.05)
-    assert found.mean(0).abs().max() < 1e-3
 
 
 def test_what_was_heard_is_kept(taught: Corpus, monkeypatch: pytest.MonkeyPatch) -> None:

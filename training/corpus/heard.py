@@ -11,24 +11,11 @@ import torch
 
 BLOCK = 8_000  # samples: half a second, of which each has a vector of every teacher
 OUTLIER = 5.0  # standard deviations that a teacher's numbers are cut off at
-RARE = 1e-4  # of the largest variance: directions that vary less count as if they varied so much
 
 
 def blocks(lengths: torch.Tensor) -> torch.Tensor:
     """How many blocks pieces of so many samples have; the last may be shorter."""
     return (lengths + BLOCK - 1) // BLOCK
-
-
-def half_whitened(heard: torch.Tensor) -> torch.Tensor:
-    """A teacher's vectors [n, D], standardised, then with the deviations along their principal axes brought to the roots of what they were.
-
-    A cosine otherwise sees little but the few directions that vary most, such as speech or none; nearest class means by it gain 1 to 4 points so.
-    """
-    spread = heard.std(0)
-    heard = ((heard - heard.mean(0)) / torch.where(spread > 0, spread, 1.0)).clamp_(-OUTLIER, OUTLIER)
-    variances, axes = torch.linalg.eigh((heard.T @ heard / len(heard)).double())
-    shrink = axes * variances.clamp_min(RARE * float(variances[-1])) ** -0.25 @ axes.T
-    return heard @ shrink.float()
 
 
 def teacher_file(folder: Path, name: str) -> Path:
@@ -37,7 +24,7 @@ def teacher_file(folder: Path, name: str) -> Path:
 
 
 class Heard:
-    """The vectors of some teachers, half-whitened over the whole packing.
+    """The vectors of some teachers, each number standardised over the whole packing.
 
     Args:
         folder: of the packed corpus.
@@ -59,7 +46,9 @@ class Heard:
             heard = torch.from_numpy(np.load(path)).float()
             if len(heard) != n_blocks:
                 raise ValueError(f"{path} has {len(heard)} blocks of {n_blocks}: delete it, and make it again")
-            targets[name] = half_whitened(heard).half()
+            spread = heard.std(0)
+            heard = (heard - heard.mean(0)) / torch.where(spread > 0, spread, 1.0)
+            targets[name] = heard.clamp_(-OUTLIER, OUTLIER).half()
         self.widths = {name: target.shape[1] for name, target in targets.items()}
         self.targets = torch.cat(list(targets.values()), 1).to(lengths.device)  # [blocks, sum of the widths]
         self.lengths, self._first = lengths, blocks(lengths).cumsum(0) - blocks(lengths)
