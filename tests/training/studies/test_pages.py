@@ -94,7 +94,7 @@ def made() -> dict[str, Any]:
         ("heads", "| 5 shots: invariant less variant | -1.3 ± 0.4 | -1.3 ± 0.4 |"),
         ("confidence", "| 5 ways | 50.0 / 40.0 / 10.0, 10.0 | 50.0 / 40.0 / 10.0, 10.0 |"),
         ("methods 5", "| ridge, combined | 50.0 ± 2.1 | 50.0 ± 2.1 |"),
-        ("suspects", "| 5 ways |  | 80 / 40 |  |  |"),
+        ("suspects", "| 5 ways | 80 / 40 |"),
         ("strangers", "| strangers accepted, % | 30 | 30 |"),
         ("weights", "| ridge, scaled features, 1-shot | 0.50 | 0.60 |"),
     ],
