@@ -10,15 +10,9 @@ from torch import Tensor, nn
 from mtslvr.encoder.adapters import AdapterResNet18
 from mtslvr.encoder.model import MTSLVR
 from training.config import PretrainConfig
-from training.objectives import (
-    AugmentationPrediction,
-    ParameterComparison,
-    SimCLR,
-    SimSiam,
-    accuracy,
-    prediction_loss,
-)
-from training.taught import Taught
+from training.objectives.contrastive import SimCLR, SimSiam
+from training.objectives.predictive import AugmentationPrediction, ParameterComparison, accuracy, prediction_loss
+from training.objectives.taught import Taught
 
 
 class Learner(nn.Module):

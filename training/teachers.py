@@ -1,4 +1,4 @@
-"""What teachers hear in a packed corpus, from half second to half second: targets of the objective "taught" (training/objectives.py).
+"""What teachers hear in a packed corpus, from half second to half second: targets of the objective "taught" (training/objectives/taught.py).
 
     python -m training.teachers PACKED yamnet whisper-tiny resemblyzer
 

@@ -18,15 +18,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
-from training.objectives import (
-    AugmentationPrediction,
-    ParameterComparison,
-    SimCLR,
-    SimSiam,
-    accuracy,
-    nt_xent,
-    prediction_loss,
-)
+from training.objectives.contrastive import SimCLR, SimSiam, nt_xent
+from training.objectives.predictive import AugmentationPrediction, ParameterComparison, accuracy, prediction_loss
 
 D = 12
 HEADS = [SimCLR, SimSiam]

@@ -16,7 +16,6 @@ ROOMS = (  # a module imports only from rooms before its own, and within its roo
     {
         "config",
         "objectives",
-        "taught",
         "learner",
         "views",
         "run",

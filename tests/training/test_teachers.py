@@ -13,11 +13,11 @@ import torch
 
 from training import teachers
 from training.config import PretrainConfig
-from training.corpus.heard import BLOCK, OUTLIER, blocks
+from training.corpus.heard import BLOCK, blocks, half_whitened
 from training.corpus.pack import pack
 from training.corpus.reader import Corpus
+from training.objectives.taught import Taught
 from training.pretrain import pretrain
-from training.taught import Taught
 
 
 class Teacher:
@@ -89,12 +89,20 @@ def test_a_crop_is_heard_where_it_is_cut(taught: Corpus) -> None:
         assert (heard[:, [1, 3]] == 0).all()  # numbers that never change are not divided by nothing
 
 
-def test_targets_are_standardised(taught: Corpus) -> None:
-    assert taught.heard is not None
-    targets = taught.heard.targets.float()
-    assert targets[:, 0].mean().abs() < 1e-2
-    assert targets[:, 0].std() == pytest.approx(1, abs=1e-2)
-    assert targets.abs().max() <= OUTLIER
+def test_targets_are_half_whitened() -> None:
+    """Whatever the scales of a teacher's numbers, the covariance is the root of that of the standardised ones."""
+    generator = torch.Generator().manual_seed(0)
+    vectors = torch.randn(5_000, 3, generator=generator) @ torch.tensor([[1.0, 1.0, 0], [0, 0.3, 0], [0, 0, 50]]) + 7
+    targets = half_whitened(vectors)
+    covariance = targets.T @ targets / len(targets)
+    assert covariance @ covariance == pytest.approx(vectors.T.corrcoef().numpy(), abs=0.02)
+    assert targets.mean(0).abs().max() < 1e-2
+
+
+def test_a_target_far_out_is_cut_off() -> None:
+    vectors = torch.zeros(1_000, 1)
+    vectors[0] = 1e6
+    assert half_whitened(vectors).abs().max() < 15  # 32 without the cut
 
 
 def test_what_was_heard_is_kept(taught: Corpus, monkeypatch: pytest.MonkeyPatch) -> None:
