@@ -35,6 +35,7 @@ class PretrainConfig:
     balance: str = "duration"  # how Corpus.crops weighs its pieces
     per_source: int = 1  # crops of one source in a batch, at the least: harder negatives
     loudest: int = 1  # crops begin at the loudest of so many random places in their piece
+    clean: float = 0.0  # share of the sounds that no augmentation is applied to, as a user's; not in the paper
     gain_db: tuple[float, float] = (
         0.0,
         0.0,
@@ -96,8 +97,10 @@ class PretrainConfig:
                 f"average_last is {self.average_last} and patience {self.patience}; expected a share, 0 to 1, and patience=0 with it, "
                 "as early stopping keeps the best weights instead"
             )
-        if not (0 <= self.synthetic <= 1 and 0 < self.validation < 1):
-            raise ValueError(f"synthetic is {self.synthetic}, validation {self.validation}; expected shares, 0 to 1")
+        if not (0 <= self.synthetic <= 1 and 0 <= self.clean < 1 and 0 < self.validation < 1):
+            raise ValueError(
+                f"synthetic is {self.synthetic}, clean {self.clean}, validation {self.validation}; expected shares, 0 to 1"
+            )
         if self.batch % self.accumulate or self.batch // self.accumulate < 2:
             raise ValueError(
                 f"a batch of {self.batch} in {self.accumulate} parts: expected equal parts of at least 2 sounds"

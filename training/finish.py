@@ -88,6 +88,8 @@ def _augmentations(config: dict[str, Any]) -> str:
     for name, (low, high) in config["strengths"].items():
         if (low, high) != usual[name]:
             changes.append(f"{name.replace('_', ' ')} {low:g} to {high:g}")
+    if config["clean"]:
+        changes.append(f"{config['clean']:.0%} of the sounds left as they are")
     return ", ".join(["the paper's seven", *changes])
 
 

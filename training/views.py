@@ -7,7 +7,7 @@ from torch import Tensor
 
 from mtslvr.encoder.frontend import Frontend
 from mtslvr.sound.stream import SAMPLE_RATE
-from training.augment.chain import augment, differences, sample_chain, sample_parameters
+from training.augment.chain import Chain, augment, differences, sample_chain, sample_parameters
 from training.config import PretrainConfig
 from training.corpus.reader import Corpus
 from training.corpus.synth import synthesize
@@ -46,6 +46,9 @@ class Views:
                 assert self.corpus.heard is not None  # pretrain.py has asked for it
                 heard = self.corpus.heard(*places, length)
         chain = sample_chain(self.n, on_host, exclude=self.config.exclude)
+        if self.config.clean:
+            unchanged = torch.rand(self.n, 1, generator=on_host) < self.config.clean
+            chain = Chain(chain.order.masked_fill(unchanged, -1))
         both = chain.repeat(2)  # the same chain for both views, other parameters
         parameters = sample_parameters(both, length, on_host, self.config.strengths)
         augmented = augment(torch.cat(waves).repeat(2, 1), both, parameters, on_device)

@@ -199,6 +199,17 @@ def test_gains_differ_between_views_and_move_the_level_alone() -> None:
         config("gain_db=[6.0, -6.0]")
 
 
+def test_a_share_of_the_sounds_is_left_as_it_is() -> None:
+    first, second, labels, differences, _ = Views(config("clean=0.4"), None, 100, CPU)(7)
+    clean = labels.sum(1) == 0
+    assert 25 <= clean.sum() <= 55
+    assert torch.equal(first[clean], second[clean]) and differences[clean].isnan().all()
+    assert not any(map(torch.equal, first[~clean], second[~clean]))
+    assert (Views(config(), None, 100, CPU)(7)[2].sum(1) > 0).all()
+    with pytest.raises(ValueError, match=r"clean 1\.0, .* expected shares"):
+        config("clean=1.0")
+
+
 def test_auto_takes_the_faster_precision_and_a_run_keeps_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     times = {torch.float32: 2.0, torch.bfloat16: 1.0}
     monkeypatch.setattr("training.precision._time", lambda x, kernel: times[x.dtype])

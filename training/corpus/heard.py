@@ -23,8 +23,20 @@ def teacher_file(folder: Path, name: str) -> Path:
     return folder / f"teacher-{name}.npy"
 
 
+def half_whitened(vectors: torch.Tensor) -> torch.Tensor:
+    """float32 [n, D] -> the same: standardised, cut off at OUTLIER, and multiplied by their covariance to the power -1/4.
+
+    That brings the deviations along the principal axes to their roots. A cosine follows the few axes along which any two sounds differ
+    most, and misses much of which they are (training/LOG.md, what a cosine sees of a teacher).
+    """
+    spread = vectors.std(0)
+    usual = ((vectors - vectors.mean(0)) / torch.where(spread > 0, spread, 1.0)).clamp_(-OUTLIER, OUTLIER)
+    variances, axes = torch.linalg.eigh(usual.T @ usual / len(usual))
+    return usual @ (axes * variances.clamp_min(1e-6 * float(variances[-1])) ** -0.25 @ axes.T)
+
+
 class Heard:
-    """The vectors of some teachers, each number standardised over the whole packing.
+    """The vectors of some teachers, each teacher's half-whitened over the whole packing.
 
     Args:
         folder: of the packed corpus.
@@ -46,9 +58,7 @@ class Heard:
             heard = torch.from_numpy(np.load(path)).float()
             if len(heard) != n_blocks:
                 raise ValueError(f"{path} has {len(heard)} blocks of {n_blocks}: delete it, and make it again")
-            spread = heard.std(0)
-            heard = (heard - heard.mean(0)) / torch.where(spread > 0, spread, 1.0)
-            targets[name] = heard.clamp_(-OUTLIER, OUTLIER).half()
+            targets[name] = half_whitened(heard).half()
         self.widths = {name: target.shape[1] for name, target in targets.items()}
         self.targets = torch.cat(list(targets.values()), 1).to(lengths.device)  # [blocks, sum of the widths]
         self.lengths, self._first = lengths, blocks(lengths).cumsum(0) - blocks(lengths)
