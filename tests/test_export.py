@@ -21,6 +21,7 @@ onnxruntime = pytest.importorskip("onnxruntime")
 pytest.importorskip("onnxscript")
 
 from mtslvr import export  # noqa: E402
+from mtslvr.onnx import quantized, traced  # noqa: E402
 
 pytestmark = pytest.mark.slow
 
@@ -44,11 +45,11 @@ def exported(model: MTSLVR, tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def int8(exported: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("int8") / "model.onnx"
-    traced = onnx.load(exported)
-    del traced.metadata_props[:]
+    graph = onnx.load(exported)
+    del graph.metadata_props[:]
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(export, "_traced", lambda model: traced)  # which takes ten seconds
-        patch.setattr(export, "N_CALIBRATION", 6)
+        patch.setattr(export, "traced", lambda model: graph)  # which takes ten seconds
+        patch.setattr(quantized, "N_CALIBRATION", 6)
         assert main(["export", "-o", str(path), "--calibrate", str(DEMO[0].parents[1])]) == 0
     return path
 
@@ -155,14 +156,14 @@ def test_graph_of_other_networks(adapter: str, n_heads: int) -> None:
     randomise(model.network)
     waves = hard_waves(20_000)[[0, 1, 2, 3, 6]]
     with torch.no_grad():
-        found, expected = export._Graph(model).eval()(waves), model(waves)
+        found, expected = traced.Graph(model).eval()(waves), model(waves)
     assert len(found) == len(model.spaces)
     assert relative(found[0].numpy(), expected.numpy()) < 1e-4
 
 
 def test_front_end_without_complex_numbers() -> None:
     waves = hard_waves()
-    found, expected = export._RealFrontend(1e-4, 0.1, EPS)(waves), Frontend(1e-4, 0.1)(waves)
+    found, expected = traced.RealFrontend(1e-4, 0.1, EPS)(waves), Frontend(1e-4, 0.1)(waves)
     for i in (0, 1, 2, 3, 6):  # an impulse and a tone leave bins to rounding
         torch.testing.assert_close(found[i, :2], expected[i, :2], atol=2e-2, rtol=0)
         torch.testing.assert_close(found[i, 2], expected[i, 2], atol=2e-2, rtol=0)
@@ -173,16 +174,16 @@ def test_front_end_without_complex_numbers() -> None:
 def test_pooling_of_any_length_is_the_shortcuts() -> None:
     for size in range(1, 24):
         x = torch.randn(2, 3, 4, size, generator=torch.Generator().manual_seed(size))
-        torch.testing.assert_close(export._AnyLength(2)(x), PooledShortcut(3, 5)(x))
+        torch.testing.assert_close(traced.AnyLength(2)(x), PooledShortcut(3, 5)(x))
 
 
 def test_calibration_takes_windows_from_all_clips() -> None:
     clips = [(np.full(RATE * seconds, seconds / 100, np.float32), RATE) for seconds in (1, 12, 6)]
-    windows = export._windows(clips)
+    windows = quantized.windows(clips)
     assert windows.shape == (1 + 3 + 2, stream.WINDOW)
     many = [(np.full(RATE, i / 1000, np.float32), RATE) for i in range(1, 301)]
-    found = export._windows(many)[:, 0]
-    assert len(found) == export.N_CALIBRATION
+    found = quantized.windows(many)[:, 0]
+    assert len(found) == quantized.N_CALIBRATION
     assert all(late - early < 4e-3 for early, late in itertools.pairwise(found))
     assert found[-1] > 0.29
 
