@@ -70,6 +70,8 @@ def training_summary(
         "training_hours": round(seconds / 3600, 2),
         "software": f"mtslvr {mtslvr.__version__}, torch {torch.__version__}, Python {platform.python_version()}",
     }
+    if config["init"]:
+        summary["went on from"] = config["init"]
     if validation:
         names = [name for name in weights if name in validation[-1]]
         stops_early = config["patience"] > 0  # then the weights kept are those of the lowest loss

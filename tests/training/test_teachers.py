@@ -144,6 +144,10 @@ def test_a_run_goes_on_from_a_model_and_says_who_taught_it(taught: Corpus, tmp_p
     models = [json.loads((tmp_path / run / "model/config.json").read_text()) for run in ("first", "second")]
     assert models[1]["network"]["readout"] == "pooled"
     assert models[1]["training"]["objective"].endswith("+ 0.5 x taught by one, two")
+    assert (
+        models[1]["training"]["went on from"] == str(tmp_path / "first/model")
+        and "went on from" not in models[0]["training"]
+    )
     # At no rate to speak of the weights are those that it went on from.
     from safetensors.torch import load_file
 
