@@ -140,14 +140,15 @@ def duplicates_note(
     first, second = (names[clip] for clip in found.pair)
     told = (
         f"{found.n_clips} clips are near-duplicates within their class, such as {first} and {second}. If they are from one "
-        f"recording, these figures are too high for new ones: say which clips belong together, by a column group or folders class/recording/clip."
+        f"recording, these figures may be too high for new ones: say which clips belong together, by a column group or folders class/recording/clip."
     )
     try:
         apart = learning_curve(model, embeddings, y, found.groups, shots=[last.n_shots], n_draws=n_draws)
     except ValueError:  # too few groups for so many shots
         return told
-    by_space = {point.space: point.accuracy for point in apart}
-    return f"{told} Kept on one side, {last.n_shots} recordings per class give {by_space[last.space]:.1f} % ({last.space}), not {last.accuracy:.1f}."
+    accuracy = {point.space: point.accuracy for point in apart}[last.space]
+    than = f"not {last.accuracy:.1f}" if accuracy < last.accuracy else "no less"
+    return f"{told} Kept on one side, {last.n_shots} recordings per class give {accuracy:.1f} % ({last.space}), {than}."
 
 
 def text(points: Sequence[Point], n_classes: int) -> str:
