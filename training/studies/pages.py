@@ -87,6 +87,8 @@ def models(results: Results) -> str:
         config = MTSLVR.from_pretrained(name).config
         _, *about = ABOUT[encoder := "mtslvr" if name == "default" else name]
         made = f"{config.training['objective']}; {config.training['sounds_seen']:,} sounds"
+        if before := config.training.get("went on from"):
+            made += f", after {before}"
         means = (mean(results, encoder, "combined", shots) for shots in ("1", "5"))
         rows.append(
             [f'`"{name}"`', made, ", ".join(f"{space} [{n}]" for space, n in config.spaces.items()), *means, *about]
