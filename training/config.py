@@ -99,7 +99,8 @@ class PretrainConfig:
             )
         if not (0 <= self.synthetic <= 1 and 0 <= self.clean < 1 and 0 < self.validation < 1):
             raise ValueError(
-                f"synthetic is {self.synthetic}, clean {self.clean}, validation {self.validation}; expected shares, 0 to 1"
+                f"synthetic is {self.synthetic}, clean {self.clean}, validation {self.validation}; "
+                "expected shares, 0 to 1, the latter two below 1"
             )
         if self.batch % self.accumulate or self.batch // self.accumulate < 2:
             raise ValueError(

@@ -205,7 +205,7 @@ class Report:
             apart = "" if math.isnan(accuracy) else f"; left out together, accuracy is {accuracy:.1%}"
             told = (
                 f"{n_clips} clips are near-duplicates within their class, such as {self.names[first]} and {self.names[second]}. "
-                f"If they are from one recording, the accuracy above is too high for new ones{apart}. "
+                f"If they are from one recording, the accuracy above may be too high for new ones{apart}. "
                 "Say which clips belong together: groups"
             )
             lines += ["", *textwrap.wrap(told, 80, break_long_words=False, break_on_hyphens=False)]

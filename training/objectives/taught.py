@@ -27,7 +27,7 @@ class Taught(nn.Module):
         self.linear = nn.Linear(d, sum(self.widths))
 
     def forward(self, h1: Tensor, h2: Tensor, heard: Tensor) -> Tensor:
-        """h1, h2: float [N, d]; heard: float [N, sum of the widths], standardised, the same for both views -> the loss, float32 scalar."""
+        """h1, h2: float [N, d]; heard: float [N, sum of the widths], half-whitened, the same for both views -> the loss, float32 scalar."""
         found = self.linear(torch.cat([h1, h2])).float().split(self.widths, 1)
         wanted = heard.repeat(2, 1).split(self.widths, 1)
         return torch.stack([1 - F.cosine_similarity(*pair).mean() for pair in zip(found, wanted, strict=True)]).sum()
