@@ -394,6 +394,9 @@ def one_of_two(rank: int, port: int, folder: str) -> None:
     loss.backward()
     gradients = {name: p.grad for name, p in model.module.named_parameters()}
     torch.save({"loss": loss.detach(), "gradients": gradients}, Path(folder) / f"{rank}.pt")
+    # Neither goes while the other still talks to it, and nothing holds the group when it does: its threads would end the process.
+    torch.distributed.barrier()
+    del model, loss, gradients
     torch.distributed.destroy_process_group()
 
 
