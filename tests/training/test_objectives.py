@@ -5,7 +5,6 @@ from __future__ import annotations
 import itertools
 import math
 import os
-import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -383,10 +382,10 @@ def encoder() -> Encoder:
     return Encoder().double()
 
 
-def one_of_two(rank: int, port: int, folder: str) -> None:
+def one_of_two(rank: int, folder: str) -> None:
     """Process `rank` of two: its half of the batch; what DDP made of loss and gradients goes to a file."""
     torch.set_num_threads(1)
-    torch.distributed.init_process_group("gloo", init_method=f"tcp://127.0.0.1:{port}", rank=rank, world_size=2)
+    torch.distributed.init_process_group("gloo", init_method=f"file://{folder}/store", rank=rank, world_size=2)
     x1, x2 = views(10)
     half = slice(5 * rank, 5 * rank + 5)
     model = DistributedDataParallel(encoder())
@@ -402,12 +401,9 @@ def one_of_two(rank: int, port: int, folder: str) -> None:
 
 @pytest.mark.slow
 def test_two_processes_give_the_loss_and_gradient_of_the_whole_batch(tmp_path: Path) -> None:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
     environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}
     workers = [
-        subprocess.Popen([sys.executable, __file__, str(rank), str(port), str(tmp_path)], env=environment)
+        subprocess.Popen([sys.executable, __file__, str(rank), str(tmp_path)], env=environment)
         for rank in range(2)
     ]
     try:
@@ -429,4 +425,4 @@ def test_two_processes_give_the_loss_and_gradient_of_the_whole_batch(tmp_path: P
 
 
 if __name__ == "__main__":
-    one_of_two(int(sys.argv[1]), int(sys.argv[2]), sys.argv[3])
+    one_of_two(int(sys.argv[1]), sys.argv[2])
