@@ -403,8 +403,7 @@ def one_of_two(rank: int, folder: str) -> None:
 def test_two_processes_give_the_loss_and_gradient_of_the_whole_batch(tmp_path: Path) -> None:
     environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}
     workers = [
-        subprocess.Popen([sys.executable, __file__, str(rank), str(tmp_path)], env=environment)
-        for rank in range(2)
+        subprocess.Popen([sys.executable, __file__, str(rank), str(tmp_path)], env=environment) for rank in range(2)
     ]
     try:
         assert [worker.wait(240) for worker in workers] == [0, 0]
