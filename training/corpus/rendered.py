@@ -19,6 +19,7 @@ from __future__ import annotations
 import argparse
 import random
 import struct
+import sys
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from functools import cache, partial
@@ -168,7 +169,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("out", type=Path, help="the folder to fill; one begun before is gone on with")
     parser.add_argument("--seed", type=int, default=0, help="of words and notes; default: %(default)s")
     options = parser.parse_args(arguments)
-    render(options.out, options.seed)
+    try:
+        render(options.out, options.seed)
+    except ValueError as error:
+        sys.exit(f"error: {error}")
 
 
 if __name__ == "__main__":
