@@ -66,7 +66,7 @@ def test_a_list_of_words_that_is_not_installed_is_named(monkeypatch: pytest.Monk
     rendered.words_of.cache_clear()
     with pytest.raises(ValueError, match="ngerman is missing: install"):
         rendered.words_of("de")
-    with pytest.raises(SystemExit, match="error: .*ngerman is missing"):
+    with pytest.raises(SystemExit, match=r"error: .*ngerman is missing"):
         rendered.main([str(tmp_path / "out")])
     (tmp_path / "ngerman").write_text("Haus\nab\nzu-zweit\nUnwiederbringlichkeit\n", encoding="utf-8")
     assert rendered.words_of("de") == ["Haus"]
