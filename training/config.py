@@ -31,6 +31,7 @@ class PretrainConfig:
     taught_weight: float = 2.0  # of the sum over the teachers
     # data
     seconds: float = 5.0  # crop
+    shortest: float = 0.0  # above 0: each batch has a length of its own, from this to `seconds` in steps of half a second; not in the paper
     synthetic: float = 0.0  # share of each batch that is synthetic sound; 1: no corpus is needed
     balance: str = "duration"  # how Corpus.crops weighs its pieces
     per_source: int = 1  # crops of one source in a batch, at the least: harder negatives
@@ -85,6 +86,10 @@ class PretrainConfig:
         for name in ("per_source", "loudest", "seconds", "lr", "steps", "batch", "accumulate", "n_validation"):
             if not getattr(self, name) > 0:
                 raise ValueError(f"{name} is {getattr(self, name)}, expected more than 0")
+        if not 0 <= self.shortest <= self.seconds:
+            raise ValueError(
+                f"shortest is {self.shortest}, expected seconds, from 0 to `seconds`, which is {self.seconds}"
+            )
         if self.teachers and self.synthetic:
             raise ValueError(f"synthetic is {self.synthetic}, expected 0: teachers have heard the corpus only")
         for name in ("predictive_weight", "comparison_weight", "taught_weight"):

@@ -61,7 +61,7 @@ def training_summary(
         "sounds_seen": step * config["batch"],
         "steps": step,
         "batch": config["batch"],
-        "crop_seconds": config["seconds"],
+        "crop_seconds": f"{config['shortest']:g} to {config['seconds']:g}" if config["shortest"] else config["seconds"],
         "augmentations": _augmentations(config),
         "learning_rate": f"{config['lr']:g}, {config['schedule']} schedule, Adam",
         "precision": config["precision"],

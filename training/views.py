@@ -13,6 +13,7 @@ from training.corpus.reader import Corpus
 from training.corpus.synth import synthesize
 
 DEVICE_SEED = 2**42  # from a batch's seed for chains and parameters to that for crops and noise
+LENGTH_STEP = 0.5  # seconds from one length of crops to the next
 SYNTHETIC_STD = 0.09  # of the waveform, for a run without a corpus; measured on synthesize()'s output
 
 
@@ -32,7 +33,7 @@ class Views:
     def __call__(self, seed: int) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
         on_host = torch.Generator().manual_seed(seed)
         on_device = torch.Generator(self.device).manual_seed(seed + DEVICE_SEED)  # or, on a CPU, both would draw alike
-        length = round(self.config.seconds * SAMPLE_RATE)
+        length = round(self._seconds(on_host) * SAMPLE_RATE)
         n_synthetic = self.n if self.corpus is None else round(self.config.synthetic * self.n)
         waves, heard = [], torch.empty(self.n, 0, device=self.device)
         if n_synthetic:
@@ -60,3 +61,11 @@ class Views:
         view1, view2 = images.contiguous(memory_format=torch.channels_last).chunk(2)
         targets = differences(chain, parameters, length, self.config.strengths)
         return view1, view2, chain.labels.to(self.device), targets.to(self.device), heard
+
+    def _seconds(self, generator: torch.Generator) -> float:
+        """The length of a batch's crops: words are told in short ones, what goes on in long ones."""
+        shortest, longest = self.config.shortest, self.config.seconds
+        if not shortest:
+            return longest
+        n_lengths = int((longest - shortest) / LENGTH_STEP) + 1
+        return shortest + LENGTH_STEP * int(torch.randint(n_lengths, (), generator=generator))

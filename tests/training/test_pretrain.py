@@ -270,3 +270,12 @@ def test_mistakes_are_told(tmp_path: Path) -> None:
     (tmp_path / "run" / "config.json").write_text(json.dumps({"steps": 7}))
     with pytest.raises(ValueError, match="holds a run with other values of"):
         pretrain(config(), None, tmp_path / "run", CPU)
+
+
+def test_batches_have_lengths_of_their_own() -> None:
+    views = Views(config("shortest=1.0", "seconds=2.0"), None, 2, CPU)
+    widths = [views(seed)[0].shape[3] for seed in range(12)]
+    assert set(widths) == {1 + round(seconds * 16_000) // 512 for seconds in (1.0, 1.5, 2.0)}
+    assert widths[:3] == [views(seed)[0].shape[3] for seed in range(3)]
+    with pytest.raises(ValueError, match=r"shortest is 3\.0, expected seconds, from 0"):
+        config("shortest=3.0", "seconds=2.0")

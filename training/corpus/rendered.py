@@ -66,7 +66,8 @@ piano chromatic-percussion organ guitar bass strings ensemble brass reed pipe le
 """
 FAMILIES = GENERAL_MIDI.split()
 LICENCES = {"espeak-ng": "GPL-3+", "flite": "BSD", **dict.fromkeys(SOUNDFONTS, "MIT")}  # of the program or soundfont
-WORDS, NOTES = 60, 120  # of a voice, of a family
+WORDS = {"espeak-ng": 240, "flite": 1200}  # of each voice of a program
+NOTES = 120  # of a family
 PROGRAMS = 8  # of a family
 SPACE, TICKS = 2.5, 480  # seconds from note to note; MIDI's ticks a second
 
@@ -86,7 +87,7 @@ def spoken(voice: str, scratch: Path, rng: random.Random) -> Iterator[np.ndarray
     program, _, name = voice.rpartition("-")
     words = {language: words_of(language) for language in (LANGUAGES if program == "espeak-ng" else ["en-us"])}
     wav = scratch / "word.wav"
-    for _ in range(WORDS):
+    for _ in range(WORDS[program]):
         language = rng.choice(list(words))
         word = rng.choice(words[language])
         if program == "flite":

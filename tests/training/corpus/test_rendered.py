@@ -89,7 +89,7 @@ def test_a_note_begins_where_it_is_cut(tmp_path: Path) -> None:
 
 @pytest.mark.skipif(not (shutil.which("espeak-ng") and rendered.DICTIONARIES.exists()), reason="needs espeak-ng")
 def test_words_are_spoken(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(rendered, "WORDS", 3)
+    monkeypatch.setattr(rendered, "WORDS", {"espeak-ng": 3})
     monkeypatch.setattr(rendered, "words_of", lambda language: ["Haus", "water"])
     words = list(rendered.spoken("espeak-ng-f1", tmp_path, random.Random(0)))
     assert len(words) == 3 and all(0.2 < len(word) / 16_000 < 2.0 and np.abs(word).max() > 0.05 for word in words)
