@@ -18,4 +18,7 @@ def test_the_benchmark_prints(tmp_path: Path, capsys: pytest.CaptureFixture[str]
     bulk.main([str(tmp_path / "long.wav"), "--files", "6", "--compare", "4", "--repeats", "1", "--folder", str(folder)])
     assert len(list(folder.iterdir())) == 6
     text = capsys.readouterr().out
-    assert "batches of 16, decoded ahead" in text and "before it could be killed" in text
+    assert "batches of 16, decoded ahead" in text
+    assert ("before it could be killed" in text) != (
+        "killed after" in text
+    )  # six files are sometimes too few to be killed among

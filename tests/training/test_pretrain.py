@@ -26,7 +26,7 @@ pytestmark = pytest.mark.slow
 
 ROOT = Path(__file__).parents[2]
 RUNS = sorted((ROOT / "training" / "runs").glob("*.toml"))
-TINY = ["synthetic=1.0", "seconds=0.3", "batch=4", "n_validation=1", "validate_every=2", "warmup=0"]
+TINY = ["synthetic=1.0", "shortest=0.0", "seconds=0.3", "batch=4", "n_validation=1", "validate_every=2", "warmup=0"]
 CPU = torch.device("cpu")
 
 
