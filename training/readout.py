@@ -114,9 +114,8 @@ def refit(model: MTSLVR, corpus: Corpus, seed: int = 0, n_crops: int = N_CROPS, 
 
     def batches() -> Iterator[tuple[Tensor, list[Tensor]]]:
         for first in tqdm(range(0, n_crops, BATCH), "fitting the readout", unit="batch", disable=None):
-            waves = corpus.crops(
-                min(BATCH, n_crops - first), WINDOW, generator, balance="sqrt"
-            )  # or words would be most of it
+            # Balanced as in training: by pieces, rendered words would be most of what is seen.
+            waves = corpus.crops(min(BATCH, n_crops - first), WINDOW, generator, balance="sqrt")
             yield (
                 see(waves),
                 [see(group) for group in (copies(waves, rng) if first < n_changed else [])],

@@ -15,7 +15,7 @@ Floats = NDArray[np.float64]
 Numbers = NDArray[np.intp]
 
 WITHIN = 8.0  # variances, as ridge sees them; measured on tasks of unequal classes, where 4 to 16 do nearly as well
-# Of two recordings of a class 1 in 500 pairs is as near, of two repetitions of a word by one speaker a sixth (training/LOG.md).
+# Of two recordings of a class 1 in 600 pairs is as near, of two repetitions of a word by one speaker a sixth (training/LOG.md).
 MIN_COSINE = 0.85
 
 

@@ -19,6 +19,7 @@ def test_the_benchmark_prints(tmp_path: Path, capsys: pytest.CaptureFixture[str]
     assert len(list(folder.iterdir())) == 6
     text = capsys.readouterr().out
     assert "batches of 16, decoded ahead" in text
-    assert ("before it could be killed" in text) != (
-        "killed after" in text
-    )  # six files are sometimes too few to be killed among
+    if "killed after" in text:  # six files are mostly too few to be killed among
+        assert "6 of 6 files, in order: True" in text
+    else:
+        assert "before it could be killed" in text

@@ -117,7 +117,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     names = list(parts(0, 0))
     parser.add_argument("--only", nargs="+", choices=names, default=names, help="parts to measure; default: all")
     parser.add_argument("--tasks", type=int, default=10_000, help="per set and number of shots; default: %(default)s")
-    parser.add_argument("--clips", type=int, default=150, help="of each set, for invariance; default: %(default)s")
+    parser.add_argument("--clips", type=int, default=40, help="of each set, for invariance; default: %(default)s")
     parser.add_argument("--out", type=Path, default=RESULTS, metavar="PATH", help="JSON; default: docs/results.json")
     sets.add_arguments(parser)
     args = parser.parse_args(argv)
